@@ -1,0 +1,54 @@
+/* limits.h - every cap, time-out and period of the program, in one place.
+ *
+ * Units stand last in each name. A cap that a peer can reach names what happens then. */
+#pragma once
+
+/* --- inbound HTTP (io/server.h, http/request.h) --- */
+#define LIMIT_HTTP_HEAD_BYTES (16 * 1024)  /* then 431 */
+#define LIMIT_HTTP_TARGET_BYTES 8192       /* then 414 */
+#define LIMIT_HTTP_HEADERS 64              /* then 431 */
+#define LIMIT_CONNECTIONS 4096             /* then the oldest headless or idle one makes room */
+#define LIMIT_HEAD_TIMEOUT_MS 10000        /* from the first byte of a head to its end */
+#define LIMIT_IDLE_TIMEOUT_MS 75000        /* between requests on a kept connection */
+#define LIMIT_CLIENT_STALL_MS 60000        /* a client that takes nothing: closed */
+#define LIMIT_DRAIN_MS 2000                /* after shutdown(SHUT_WR), then close */
+#define LIMIT_DRAIN_BYTES (256 * 1024)
+#define LIMIT_STREAMS 512                  /* bodies under way; then 503 to peers, 404 to others */
+#define LIMIT_SHUTDOWN_DRAIN_MS 20000      /* running streams at SIGTERM */
+
+/* --- moving bytes (io) --- */
+#define LIMIT_SENDFILE_CHUNK_BYTES (1024 * 1024) /* per turn of the loop and connection */
+#define LIMIT_READAHEAD_BYTES (1024 * 1024)
+#define LIMIT_RELAY_PIPE_BYTES (256 * 1024)
+#define LIMIT_RELAY_PIPES_BYTES (32 * 1024 * 1024)
+
+/* --- the mirror (registry/mirror.h); architecture.md, "Time" --- */
+#define LIMIT_HEDGE_MIN_MS 50
+#define LIMIT_HEDGE_MAX_MS 500
+#define LIMIT_HEDGE_START_MS 100
+#define LIMIT_HEAD_WAIT_MS 1000            /* after the last holder was asked: 404 */
+#define LIMIT_MIRROR_TOTAL_MS 3000         /* to the first byte, in all: 404 */
+#define LIMIT_NO_PROGRESS_MS 2000          /* of a peer, while our client reads */
+#define LIMIT_VERIFIED_MANIFEST_BYTES (4 * 1024 * 1024)
+#define LIMIT_VERIFIED_BLOB_BYTES (256 * 1024)
+#define LIMIT_VERIFY_BUDGET_BYTES (6 * 1024 * 1024)
+#define LIMIT_VERIFY_WAIT_MS 500
+#define LIMIT_DOUBT_MS (10 * 60 * 1000)
+#define LIMIT_DOUBTS 1024
+#define LIMIT_DOUBT_CHECK_MS (60 * 60 * 1000) /* own file hashed once per digest and this */
+
+/* --- what the node holds (store) --- */
+#define LIMIT_MANIFEST_BYTES (4 * 1024 * 1024) /* larger ones are no manifests */
+#define LIMIT_MANIFEST_DEPTH 8                 /* index within index */
+#define LIMIT_MANIFEST_CHILDREN 4096
+#define LIMIT_JSON_NESTING 64
+#define LIMIT_INFO_RETRY_MS 1000
+
+/* --- gRPC (grpc, store/containerd.h) --- */
+#define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)
+#define LIMIT_GRPC_UNARY_MS 10000
+#define LIMIT_GRPC_BACKOFF_MIN_MS 100
+#define LIMIT_GRPC_BACKOFF_MAX_MS 5000
+
+/* --- gossip: see gossip.md for the reasons --- */
+#define LIMIT_GOSSIP_PACKET_BYTES 1200
