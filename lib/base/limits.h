@@ -46,6 +46,10 @@
 
 /* --- gRPC (grpc, store/containerd.h) --- */
 #define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)
+#define LIMIT_GRPC_CALLS 256           /* open at once on a session; then -EBUSY */
+#define LIMIT_GRPC_HEADERS 64          /* of one response; then the call fails */
+#define LIMIT_GRPC_REQUEST_HEADERS 8
+#define LIMIT_GRPC_STATUS_TEXT_BYTES 256 /* longer texts of errors are cut */
 #define LIMIT_GRPC_UNARY_MS 10000
 #define LIMIT_GRPC_BACKOFF_MIN_MS 100
 #define LIMIT_GRPC_BACKOFF_MAX_MS 5000
