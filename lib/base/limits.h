@@ -56,3 +56,27 @@
 
 /* --- gossip: see gossip.md for the reasons --- */
 #define LIMIT_GOSSIP_PACKET_BYTES 1200
+#define LIMIT_GOSSIP_MEMBERS 16384            /* the dead and departed included; more are not heard */
+#define LIMIT_GOSSIP_KEYS_PER_MEMBER 200000   /* a larger set is not taken */
+#define LIMIT_GOSSIP_LOCAL_KEYS 200000        /* more are held but not announced */
+#define LIMIT_GOSSIP_INDEX_KEYS (4 * 1024 * 1024)
+#define LIMIT_GOSSIP_RUMOURS 4096             /* then common ones go first: pull repairs them */
+#define LIMIT_GOSSIP_RUMOUR_BYTES (512 * 1024)
+#define LIMIT_GOSSIP_LOG_RECORDS 4096         /* recent content changes kept to answer pulls */
+#define LIMIT_GOSSIP_LOG_BYTES (512 * 1024)
+#define LIMIT_GOSSIP_EARLY_PER_OWNER 8        /* changes that came before their predecessor */
+#define LIMIT_GOSSIP_EARLY_RECORDS 1024
+#define LIMIT_GOSSIP_OPS 100                  /* keys in one change; more: the set is fetched */
+#define LIMIT_GOSSIP_DELTA_OPS 200            /* keys in one answer to a pull */
+#define LIMIT_GOSSIP_SEEDS 4096
+#define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
+#define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
+#define LIMIT_GOSSIP_FETCHES 4                /* open at once */
+#define LIMIT_GOSSIP_FETCH_MS 10000
+#define LIMIT_GOSSIP_SENDS 512                /* datagrams of one step */
+#define LIMIT_GOSSIP_NOTES 256                /* of one step */
+#define LIMIT_GOSSIP_PROBES 16                /* under way at once */
+#define LIMIT_GOSSIP_RELAYED_PROBES 64        /* pings on behalf of others */
+#define LIMIT_GOSSIP_SUBKEYS 64               /* cached cipher contexts */
+#define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
+#define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)

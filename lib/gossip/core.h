@@ -1,0 +1,260 @@
+/* core.h - the gossip core: who is in the cluster, and who holds what.
+ *
+ * The core is a value. Time, randomness and bytes arrive in events; what should happen to the world
+ * leaves in effects. It has no clock, no socket and no callback, and it never logs. Not
+ * thread-safe: all calls for one core come from one thread.
+ *
+ *     struct gossip_effects effects;
+ *     gossip_effects_init(&effects);
+ *     gossip_step(core, &event, &effects);
+ *     ... send effects.sends, start effects.fetches, log effects.notes,
+ *         (re)arm one timer for effects.wake_at_ms, which then steps a GOSSIP_TICK
+ *
+ * Protocol and reasons: gossip.md in docs. Caps: base/limits.h, LIMIT_GOSSIP_*. */
+#pragma once
+
+#include "gossip/addr.h"
+#include "gossip/key.h"
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GOSSIP_AUTH_HEADER "X-Spegel-Auth"
+#define GOSSIP_PATH_PREFIX "/cluster/v1/" /* then "snapshot" or "set/<12 hex digits>" */
+#define GOSSIP_ZONE_BYTES 32              /* with the NUL; longer zones are cut */
+#define GOSSIP_KEY_BYTES 32               /* one cluster key */
+#define GOSSIP_AUTH_TEXT_BYTES 128        /* header value with the NUL */
+#define GOSSIP_PATH_BYTES 40
+
+struct gossip; /* opaque */
+
+/* Where this node is. An address whose family is GOSSIP_NO_ADDR is unknown (yet): until one is
+ * known the node asks others but does not announce itself. Ports hold for both families; the
+ * addresses' own port fields are ignored. */
+struct gossip_self {
+    struct gossip_addr addrs[2];  /* at most one IPv4 and one IPv6, any order */
+    uint16_t gossip_port;         /* UDP */
+    uint16_t registry_port;       /* TCP: content and /cluster/v1/ */
+    char zone[GOSSIP_ZONE_BYTES]; /* "" when unknown */
+};
+
+/* Copied by gossip_new. */
+struct gossip_config {
+    const char *label; /* the cluster's; nodes with another label are never heard */
+    const uint8_t (*keys)[GOSSIP_KEY_BYTES]; /* the first sends, all are accepted */
+    size_t key_count; /* at most 3; 0: one key derived from the label, which keeps
+                         clusters apart and protects against nobody */
+    uint64_t id;      /* from gossip_id_make */
+    uint64_t boot_ms; /* max(wall clock in ms, persisted boot + 1), 48 bits */
+    uint8_t seed[32]; /* from the system's random source; the core's only randomness */
+    struct gossip_self self;
+    uint64_t now_ms, wall_ms; /* as in events */
+};
+
+enum gossip_event_kind {
+    GOSSIP_TICK,        /* the timer for wake_at_ms; early and late ticks are fine */
+    GOSSIP_PACKET,      /* a datagram arrived */
+    GOSSIP_LOCAL_ADD,   /* this node now holds these keys; ones already held are ignored */
+    GOSSIP_LOCAL_DEL,   /* and no longer these; ones not held are ignored */
+    GOSSIP_FETCHED,     /* a fetch ended, one way or the other */
+    GOSSIP_SEEDS,       /* what bootstrap says now, replacing what it said before. An empty list
+                           says: it answered and names nobody. Own addresses may be among them.
+                           A failed look-up is no event. */
+    GOSSIP_SELF,        /* own addresses, ports or zone are now these */
+    GOSSIP_LOAD,        /* own load changed, 0 idle to 255; travels on ACKs */
+    GOSSIP_PEER_FAILED, /* the data path could not connect to `peer`: local back-off, 1 to 30 s,
+                           and an immediate probe */
+    GOSSIP_PEER_OK,     /* the data path got an answer from `peer`: ends its back-off */
+    GOSSIP_LEAVE,       /* shutting down: says LEFT; nothing is announced after it */
+};
+
+/* Pointers belong to the caller and are read only during gossip_step. */
+struct gossip_event {
+    enum gossip_event_kind kind;
+    uint64_t now_ms;  /* monotonic; may start anywhere above 0, never goes back */
+    uint64_t wall_ms; /* Unix time; may jump; only ever used for a new boot number */
+    union {
+        struct {
+            struct gossip_addr from;
+            const uint8_t *bytes;
+            size_t len;
+        } packet;
+        struct {
+            const uint64_t *keys; /* gossip_key_digest, gossip_key_tag */
+            size_t count;
+        } keys; /* LOCAL_ADD, LOCAL_DEL */
+        struct {
+            uint32_t id;          /* gossip_fetch.id */
+            int status;           /* 0: the whole body of a 200; else negative errno */
+            const uint8_t *bytes; /* NULL unless status is 0 */
+            size_t len;
+        } fetched;
+        struct {
+            const struct gossip_addr *addrs; /* with the UDP port to ask */
+            size_t count;
+        } seeds;
+        struct gossip_self self;
+        uint8_t load;
+        uint64_t peer; /* node id; PEER_FAILED, PEER_OK */
+    };
+};
+
+/* One datagram to send, best effort, in order. */
+struct gossip_send {
+    struct gossip_addr to;
+    uint16_t len;
+    uint8_t bytes[LIMIT_GOSSIP_PACKET_BYTES];
+};
+
+/* GET http://<from><path> with the header X-Spegel-Auth: <auth>. Exactly one GOSSIP_FETCHED with
+ * this id must follow, with the body of a 200 (at most max_bytes) or a failure; the core gives up
+ * on an answer after LIMIT_GOSSIP_FETCH_MS and ignores it then. No proxy, no redirects. */
+struct gossip_fetch {
+    uint32_t id;
+    uint64_t peer;           /* node id, 0 when not known yet */
+    struct gossip_addr from; /* with the registry port */
+    size_t max_bytes;
+    char path[GOSSIP_PATH_BYTES];
+    char auth[GOSSIP_AUTH_TEXT_BYTES];
+};
+
+enum gossip_note_kind {
+    GOSSIP_NOTE_UP,       /* a member is alive: new, restarted or back */
+    GOSSIP_NOTE_SUSPECT,  /* suspected; may still be selected for a moment */
+    GOSSIP_NOTE_DOWN,     /* declared dead */
+    GOSSIP_NOTE_LEFT,     /* said goodbye */
+    GOSSIP_NOTE_READY,    /* gossip_is_ready() became true; once */
+    GOSSIP_NOTE_REFUTED,  /* we were called suspect or dead and said no */
+    GOSSIP_NOTE_NEW_BOOT, /* our boot number was behind what peers remember; took a later one */
+    GOSSIP_NOTE_NEW_ID,   /* a live node elsewhere has our id (a cloned data directory); took a
+                             new one */
+};
+
+struct gossip_note {
+    enum gossip_note_kind kind;
+    uint64_t id;             /* the member; our own for the last three */
+    struct gossip_addr addr; /* the member's registry address; no family for our own */
+};
+
+/* Filled by gossip_step, which first clears what the last step left. The arrays belong to the
+ * effects and are valid until the next step with them or gossip_effects_done. One struct may serve
+ * several cores. */
+struct gossip_effects {
+    struct gossip_send *sends;
+    size_t send_count, send_capacity;
+    struct gossip_fetch *fetches;
+    size_t fetch_count, fetch_capacity;
+    struct gossip_note *notes;
+    size_t note_count, note_capacity;
+    uint64_t wake_at_ms; /* step a TICK then; monotonic; always set, at most 1 s ahead */
+    bool persist;        /* gossip_identity() changed: write it to the data directory */
+};
+
+void gossip_effects_init(struct gossip_effects *e);
+void gossip_effects_done(struct gossip_effects *e);
+
+/* 0, -EINVAL (label missing, too many keys, id or boot 0 or above 48 bits), -ENOMEM. */
+int gossip_new(const struct gossip_config *config, struct gossip **ret_core);
+void gossip_free(struct gossip *core);
+
+/* Never fails: what does not fit in memory or caps is dropped, counted, and repaired by pull. */
+void gossip_step(struct gossip *core, const struct gossip_event *event,
+                 struct gossip_effects *effects);
+
+/* --- reading: plain memory reads, as of the last step --- */
+
+struct gossip_holder {
+    uint64_t id;
+    struct gossip_addr addrs[2]; /* with the registry port; addr_count of them, IPv4 first */
+    uint8_t addr_count;
+    uint8_t load;     /* 0 idle to 255, as last heard */
+    bool same_zone;   /* as ours; false when either is unknown */
+    bool backing_off; /* the data path failed to connect to it of late; try it last */
+    char zone[GOSSIP_ZONE_BYTES];
+};
+
+/* Who holds `key`: alive members only, without us, out at two independent suspicions or 700 ms of
+ * one. Best first: not backing off, same zone, least load, then an order of its own per node and
+ * key, so that askers spread. When there are more than `max`, the best. Returns how many. */
+size_t gossip_lookup(const struct gossip *core, uint64_t key, struct gossip_holder *ret_holders,
+                     size_t max);
+
+/* Whether this node itself announced the key. */
+bool gossip_holds(const struct gossip *core, uint64_t key);
+
+enum gossip_state { GOSSIP_ALIVE, GOSSIP_SUSPECT, GOSSIP_DEAD, GOSSIP_LEFT };
+
+struct gossip_member_view {
+    uint64_t id, boot_ms;
+    uint16_t incarnation;
+    enum gossip_state state;
+    bool selectable;
+    struct gossip_addr addrs[2]; /* with the gossip port */
+    uint8_t addr_count, load;
+    uint16_t registry_port;
+    uint32_t version, keys; /* of the set this node holds of it */
+    uint64_t set_hash;
+    uint64_t heard_ms_ago; /* since a packet of its own; UINT64_MAX: never */
+    char zone[GOSSIP_ZONE_BYTES];
+};
+
+/* Walks members, us not included: start with *cursor = 0; false at the end. Order is arbitrary but
+ * stable between steps. */
+bool gossip_members(const struct gossip *core, size_t *cursor, struct gossip_member_view *ret_view);
+
+/* Ready, as architecture.md says under "Ready" (that contents were listed is the daemon's to add):
+ * a seed's snapshot was applied, or bootstrap names nobody but us, or no bootstrap address gave an
+ * authenticated answer for 2 s. Once true, it stays. */
+bool gossip_is_ready(const struct gossip *core);
+
+struct gossip_identity {
+    uint64_t id, boot_ms;
+};
+struct gossip_identity gossip_identity(const struct gossip *core);
+
+/* --- bulk, over HTTP --- */
+
+/* Answers GET <path> under GOSSIP_PATH_PREFIX. `auth` is the request's X-Spegel-Auth, NULL when
+ * absent. Appends the sealed body to `body` (application/octet-stream). 0; -EACCES: not from a
+ * holder of the cluster key (403); -ENOENT: no such path or member (404); -EAGAIN: not now (503,
+ * Retry-After: 1); -ENOBUFS, -ENOMEM: does not fit (503). */
+int gossip_serve(struct gossip *core, const char *path, const char *auth, struct buf *body);
+
+/* --- figures for /metrics and /debug --- */
+
+struct gossip_stats {
+    /* gauges */
+    uint32_t alive, suspect, dead; /* members, us not included; `dead` counts the departed too */
+    uint32_t index_keys, rumours, fetches_open;
+    uint64_t index_bytes, core_bytes;
+    uint32_t lifeguard_score;
+    /* counters */
+    uint64_t packets_in, packets_out, bytes_in, bytes_out;
+    uint64_t drop_short;       /* too short or too long for the envelope */
+    uint64_t drop_version;     /* another envelope version */
+    uint64_t drop_key;         /* no such key id */
+    uint64_t drop_seal;        /* the tag does not fit: another cluster, or forged */
+    uint64_t drop_replay;      /* seen before, or too old */
+    uint64_t drop_old_boot;    /* an earlier life of a member */
+    uint64_t drop_malformed;   /* sealed right, but not to be read */
+    uint64_t drop_address;     /* a member with an address that cannot be one */
+    uint64_t drop_own;         /* our own packet came back */
+    uint64_t drop_rate;        /* rumours held back by the token bucket */
+    uint64_t drop_cap;         /* queue, table or effects full */
+    uint64_t drop_memory;      /* out of memory */
+    uint64_t skipped_messages; /* unknown types */
+    uint64_t skipped_fields;   /* bytes after the fields we know */
+    uint64_t challenged;       /* packets of senders nobody has introduced */
+    uint64_t probes, probes_failed, suspicions, refutations, deaths;
+    uint64_t ops_applied, ops_stale, ops_early, hash_mismatches;
+    uint64_t deltas_asked, deltas_answered, syncs;
+    uint64_t fetches, fetches_failed, sets_applied, snapshots_applied;
+    uint64_t serve_denied, served;
+    uint64_t duplicate_ids;
+};
+void gossip_stats(const struct gossip *core, struct gossip_stats *ret_stats);
