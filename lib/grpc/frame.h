@@ -5,6 +5,7 @@
  * with the bytes that have arrived, never with the length announced. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,7 @@ void grpc_prefix_write(uint8_t prefix[GRPC_PREFIX_BYTES], uint32_t n);
 
 struct grpc_decoder {
     uint8_t prefix[GRPC_PREFIX_BYTES];
-    size_t prefix_bytes; /* how much of it is there */
+    size_t prefix_bytes;    /* how much of it is there */
     uint32_t message_bytes; /* once the prefix is complete */
     struct buf message;
 };
@@ -25,7 +26,7 @@ struct grpc_decoder {
 void grpc_decoder_init(struct grpc_decoder *d, size_t message_max_bytes);
 void grpc_decoder_done(struct grpc_decoder *d);
 
-/* Takes bytes from the front of *bytes/*n (both are moved on) up to the end of one message.
+/* Takes bytes from the front of *bytes (which moves on, and *n with it) up to the end of a message.
  * 1: a whole message is in d->message.data, d->message.len, valid until the next call; call again
  *    for the rest of the bytes. Its data may be NULL when its length is 0.
  * 0: all bytes were taken, more are needed.
@@ -34,4 +35,4 @@ void grpc_decoder_done(struct grpc_decoder *d);
 int grpc_decoder_read(struct grpc_decoder *d, const uint8_t **bytes, size_t *n);
 
 /* Are there bytes of a message that is not complete? */
-int grpc_decoder_midway(const struct grpc_decoder *d);
+bool grpc_decoder_midway(const struct grpc_decoder *d);

@@ -44,6 +44,9 @@ void grpc_session_free(struct grpc_session *s);
 
 enum grpc_session_state grpc_session_state(const struct grpc_session *s);
 
+/* Why it is no longer OPEN, for a log; "" while it is. May hold bytes the peer chose. */
+const char *grpc_session_reason(const struct grpc_session *s);
+
 /* Bytes from the peer, any number at a time. A negative errno (-EPROTO, -ENOMEM) means that the
  * connection is beyond repair: `err` says why, all calls have been completed with
  * GRPC_UNAVAILABLE, the state is DEAD. On a DEAD session: -EPIPE. */
@@ -56,7 +59,8 @@ __attribute__((format(printf, 2, 3))) void grpc_session_fail(struct grpc_session
 
 /* Appends bytes for the peer to `out` until there are no more or `out` is at its cap (which is no
  * error: write some, call again). 0, or -ENOMEM / -EPROTO: the session can send no more and is
- * DEAD; its calls are completed at the next tick, which is due at once. */
+ * DEAD; its calls are completed at the next tick, which is due at once. A peer that broke HTTP/2 is
+ * found out here, when nghttp2 sends its GOAWAY; what was appended is still worth writing. */
 int grpc_session_output(struct grpc_session *s, struct buf *out, struct error *err);
 
 /* Is there something for grpc_session_output to give? */
@@ -77,9 +81,9 @@ struct grpc_header {
 
 /* What to ask. Read by grpc_call_start only: nothing of it need outlive that. */
 struct grpc_request {
-    const char *path;                       /* methods.h */
-    const char *containerd_namespace;       /* NULL: the header is not sent */
-    const struct grpc_header *headers;      /* more of them; at most LIMIT_GRPC_REQUEST_HEADERS */
+    const char *path;                  /* methods.h */
+    const char *containerd_namespace;  /* NULL: the header is not sent */
+    const struct grpc_header *headers; /* more of them; at most LIMIT_GRPC_REQUEST_HEADERS */
     size_t header_count;
     const struct ProtobufCMessage *message; /* &request.base; NULL: an empty message */
     bool stream;                            /* may the peer answer with other than one message? */

@@ -30,7 +30,7 @@ enum grpc_code {
 
 struct grpc_status {
     enum grpc_code code;
-    int error; /* 0 or grpc_code_error(code) */
+    int error;                               /* 0 or grpc_code_error(code) */
     char text[LIMIT_GRPC_STATUS_TEXT_BYTES]; /* for people; cut to fit; "" when nothing was said */
 };
 
@@ -40,9 +40,8 @@ int grpc_code_error(enum grpc_code code);
 const char *grpc_code_name(enum grpc_code code); /* "NOT_FOUND" */
 
 /* Writes code, error and the sentence, which is cut to fit. Control characters become '?'. */
-__attribute__((format(printf, 3, 4))) void grpc_status_set(struct grpc_status *ret_status,
-                                                           enum grpc_code code, const char *format,
-                                                           ...);
+__attribute__((format(printf, 3, 4))) void
+grpc_status_set(struct grpc_status *ret_status, enum grpc_code code, const char *format, ...);
 
 /* The value of a grpc-status header. Anything that is not a known code in decimal is
  * GRPC_UNKNOWN. */
@@ -55,5 +54,6 @@ enum grpc_code grpc_code_from_http(unsigned http_status);
 enum grpc_code grpc_code_from_reset(unsigned http2_error_code);
 
 /* Decodes the percent-encoding of grpc-message (doc/PROTOCOL-HTTP2.md, "Responses") into `ret_text`
- * of `size` bytes, cut to fit, always terminated. A broken escape is kept as it stands. */
+ * of `size` bytes, cut to fit, always terminated. A broken escape is kept as it stands; control
+ * characters become question marks. */
 void grpc_message_decode(const char *value, size_t n, char *ret_text, size_t size);
