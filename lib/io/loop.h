@@ -37,8 +37,8 @@ struct timer {
     struct loop *loop;
     void (*callback)(void *arg);
     void *arg;
-    uint64_t due_ms;  /* internal */
-    size_t position;  /* internal: place in the heap + 1; 0 = not running */
+    uint64_t due_ms; /* internal */
+    size_t position; /* internal: place in the heap + 1; 0 = not running */
 };
 void timer_init(struct timer *t, struct loop *loop, void (*callback)(void *arg), void *arg);
 /* (Re)starts; runs once, `delay_ms` from now. -ENOMEM only if the heap could not grow. */
@@ -49,9 +49,13 @@ bool timer_running(const struct timer *t);
 /* --- descriptors --- */
 #define POLL_READABLE 1
 #define POLL_WRITABLE 2
-#define POLL_HANGUP 4 /* reported with the others; the peer closed its writing side */
+#define POLL_HANGUP                                                                                \
+    4 /* the peer closed its writing side; reported for as long as it is asked for */
+#define POLL_ERROR                                                                                 \
+    8 /* the connection is dead; reported unasked. Asked for alone: nothing else is */
 struct poll;
-/* Watches nothing until poll_set. The descriptor stays the caller's: free the poll first, then
+/* Watches nothing until poll_set. With POLL_ERROR come all the events asked for: the system calls
+ * then tell what is wrong. The descriptor stays the caller's: free the poll first, then
  * close. 0 or -ENOMEM or what epoll says. */
 int poll_new(struct loop *loop, int fd, void (*callback)(void *arg, int events), void *arg,
              struct poll **ret_poll);
@@ -59,7 +63,7 @@ int poll_set(struct poll *p, int events);
 void poll_free(struct poll *p); /* NULL is fine; no callback runs after */
 
 /* --- the thread pool --- */
-struct work { /* caller-owned; must not move until `done` ran */
+struct work {                                 /* caller-owned; must not move until `done` ran */
     void (*run)(struct work *w);              /* on a pool thread: touch only what the work owns */
     void (*done)(struct work *w, int status); /* in the loop, exactly once: 0 or -ECANCELED */
     void *internal;
@@ -70,8 +74,8 @@ void work_cancel(struct work *w);
 
 /* --- deferred calls: run in the next turn of the loop, in order --- */
 struct defer {
-    struct defer *next;  /* internal */
-    struct loop *loop;   /* internal; NULL: not pending */
+    struct defer *next; /* internal */
+    struct loop *loop;  /* internal; NULL: not pending */
     void (*callback)(void *arg);
     void *arg;
 };
