@@ -43,6 +43,8 @@
 #define LIMIT_MANIFEST_CHILDREN 4096
 #define LIMIT_JSON_NESTING 64
 #define LIMIT_INFO_RETRY_MS 1000
+#define LIMIT_WATCH_DEPTH 64       /* directories above a watched one; then -EINVAL */
+#define LIMIT_WATCH_RETRY_MS 5000  /* a watch that the kernel refuses: "list again" this often */
 
 /* --- gRPC (grpc, store/containerd.h) --- */
 #define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)
