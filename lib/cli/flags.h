@@ -16,12 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-
-/* Heap-allocated strings, owned by whoever owns the list. */
-struct text_list {
-    char **items;
-    size_t count;
-};
+#include "cli/text_list.h"
 
 /* A host, as given (empty: every address of this machine; IPv6 without brackets), and a port. */
 struct host_port {
@@ -47,7 +42,8 @@ struct flag {
     const char *placeholder;  /* what --help calls the value */
     const char *help;         /* one sentence */
     const char *const *choices;
-    uint64_t min, max; /* of FLAG_COUNT and of FLAG_DURATION; max 0: no bound */
+    uint64_t min, max; /* of FLAG_COUNT and of FLAG_DURATION; max 0: no bound. A FLAG_ADDRESS with
+                        * a min needs its host too. */
     bool required;
     bool gathers; /* a list that grows when its flag is given again */
     bool no_environment;
@@ -87,7 +83,3 @@ int flags_parse(const struct program *program, char *const *argv, char *const *e
 
 /* Frees what flags_parse put into the options and into `parsed`; both may be half-filled. */
 void flags_done(const struct program *program, struct flags_parsed *parsed, void *options);
-
-/* Appends a copy; 0 or -ENOMEM. */
-int text_list_add(struct text_list *list, const char *text);
-void text_list_done(struct text_list *list);

@@ -32,7 +32,7 @@ struct cleanup_options {
 };
 
 struct cleanup_wait_options {
-    struct host_port probe_endpoint;
+    char *probe_endpoint; /* host:port, as given: a bad one is an error at run time */
     uint32_t threshold;
     uint64_t period_ms;
 };
@@ -87,7 +87,7 @@ struct registry_options {
     bool prepend_existing;
 
     bool resolve_latest_tag; /* retired */
-    struct text_list ignored; /* values of retired flags that have no meaning now */
+    char *retired_text;      /* of retired flags that do nothing; never read */
 };
 
 /* Everything flags_parse fills for this program. */
