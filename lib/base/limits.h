@@ -42,6 +42,11 @@
 #define LIMIT_MANIFEST_DEPTH 8                 /* index within index */
 #define LIMIT_MANIFEST_CHILDREN 4096
 #define LIMIT_JSON_NESTING 64
+#define LIMIT_JSON_VALUES 65536                 /* of one document: each costs 64 bytes or more */
+#define LIMIT_MANIFEST_ANNOTATIONS_BYTES 65536  /* longer ones are left out of referrers */
+#define LIMIT_FILTER_MATCH 100000               /* PCRE2 steps; an expression over it matches */
+#define LIMIT_FILTER_DEPTH 1000
+#define LIMIT_FILTER_HEAP_KIB 1024
 #define LIMIT_INFO_RETRY_MS 1000
 #define LIMIT_WATCH_DEPTH 64       /* directories above a watched one; then -EINVAL */
 #define LIMIT_WATCH_RETRY_MS 5000  /* a watch that the kernel refuses: "list again" this often */

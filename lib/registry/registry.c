@@ -1,0 +1,494 @@
+#include "registry/registry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "http/head.h"
+#include "oci/problem.h"
+#include "registry/answer.h"
+
+#define FIELDS_BYTES 4096
+#define STATUS_CLIENT_GONE 499 /* in metrics only: the client left before an answer */
+#define CLUSTER_BODY_BYTES (64 * 1024 * 1024)
+
+int registry_new(struct loop *loop, const struct registry_config *config,
+                 struct registry **ret_registry)
+{
+    struct registry *r = calloc(1, sizeof *r);
+    if (!r) {
+        return -ENOMEM;
+    }
+    r->loop = loop;
+    r->config = *config;
+    list_init(&r->jobs);
+    *ret_registry = r;
+    return 0;
+}
+
+void registry_free(struct registry *r)
+{
+    if (r) {
+        serve_done(r);
+        free(r);
+    }
+}
+
+/* --- answers --- */
+
+void answer_no_memory(struct conn *c)
+{
+    struct buf none;
+    buf_init(&none, 0);
+    server_respond(c, 503, &none, NULL, 0);
+}
+
+void answer_json(struct conn *c, int status, const struct buf *fields, const struct buf *json)
+{
+    struct buf all;
+    buf_init(&all, FIELDS_BYTES);
+    int status_or_error = http_head_field(&all, "Content-Type", "application/json");
+    if (status_or_error == 0 && fields && fields->len) {
+        status_or_error = buf_append(&all, fields->data, fields->len);
+    }
+    if (status_or_error < 0) {
+        answer_no_memory(c);
+    } else {
+        server_respond(c, status, &all, json->data, json->len);
+    }
+    buf_done(&all);
+}
+
+void answer_problem(struct conn *c, int status, const char *code, const char *message,
+                    const char *detail_json)
+{
+    struct buf fields, json;
+    buf_init(&fields, FIELDS_BYTES);
+    buf_init(&json, 64 * 1024);
+    int failed = problem_write(&json, code, message, detail_json);
+    if (status == 405) {
+        failed |= http_head_field(&fields, "Allow", "GET, HEAD");
+    } else if (status == 401) {
+        failed |= http_head_field(&fields, "WWW-Authenticate", "Basic realm=\"spegel\"");
+    } else if (status == 503) {
+        failed |= http_head_field(&fields, "Retry-After", "1");
+    }
+    if (failed) {
+        answer_no_memory(c);
+    } else {
+        answer_json(c, status, &fields, &json);
+    }
+    buf_done(&fields);
+    buf_done(&json);
+}
+
+int answer_fields(struct buf *fields, const struct registry_query *q)
+{
+    return q->registry_as_given[0] ? http_head_field(fields, "OCI-Namespace", q->registry_as_given)
+                                   : 0;
+}
+
+/* --- what is asked, and by whom --- */
+
+/* X-Spegel-Registry carries a URL; the registry is its host[:port]. */
+static const char *registry_of_url(const char *url)
+{
+    const char *host = strstr(url, "://");
+    return host ? host + 3 : url;
+}
+
+static bool registry_header_true(const char *value)
+{
+    return value && !strcasecmp(value, "true");
+}
+
+/* False: answered already. */
+static bool registry_read_query(struct registry *r, struct conn *c, struct registry_query *q)
+{
+    const struct http_request *request = q->request;
+    const char *ns = q->path.ns;
+    if (!ns[0] && request->spegel_registry) {
+        ns = registry_of_url(request->spegel_registry);
+    }
+    if (!ns[0] && request->oci_namespace) {
+        ns = request->oci_namespace;
+    }
+    if (ns[0] && !reference_is_registry(ns, strlen(ns))) {
+        r->counters.bad_paths++;
+        answer_problem(c, 400, "NAME_INVALID", "ns is not a registry", NULL);
+        return false;
+    }
+    (void)snprintf(q->registry, sizeof q->registry, "%s", ns);
+    q->registry_as_given = q->registry;
+    q->from_peer = registry_header_true(request->spegel_mirrored) ||
+                   (request->spegel_mirror && !strcasecmp(request->spegel_mirror, "false"));
+    const char *id = r->config.node_id(r->config.arg);
+    q->local_client =
+        request->spegel_node ? !strcasecmp(request->spegel_node, id) : conn_is_local(c);
+    if (request->user_agent && !strncmp(request->user_agent, "containerd/", 11)) {
+        r->last_containerd_s = (double)clock_wall_ms() / 1000.0;
+    }
+    return true;
+}
+
+/* --- metrics of one request --- */
+
+static const char *registry_method_label(const struct http_request *request)
+{
+    return request->method == HTTP_METHOD_GET    ? "GET"
+           : request->method == HTTP_METHOD_HEAD ? "HEAD"
+                                                 : "other";
+}
+
+static enum metrics_handler registry_handler_of(const char *target)
+{
+    if (!strncmp(target, "/v2", 3)) {
+        return METRICS_V2;
+    }
+    if (!strncmp(target, "/readyz", 7)) {
+        return METRICS_READYZ;
+    }
+    if (!strncmp(target, "/livez", 6) || !strncmp(target, "/healthz", 8)) {
+        return METRICS_LIVEZ;
+    }
+    return METRICS_OTHER;
+}
+
+/* Kept beside a request until its response is over, when `finished` frees it. */
+struct request_record {
+    struct registry *registry;
+    enum metrics_handler handler;
+    const char *method;
+    uint64_t started_us;
+    bool counts_as_mirror_request;
+    enum metrics_source source;
+    char target[128]; /* cut; for the log */
+    char registry_name[REFERENCE_REGISTRY_BYTES];
+};
+
+static void registry_finished(void *arg, struct conn *c, int status, uint64_t bytes)
+{
+    (void)c;
+    struct request_record *record = arg;
+    struct registry *r = record->registry;
+    double seconds = (double)(clock_now_us() - record->started_us) / 1e6;
+    bool good = status >= 200 && status < 400;
+    metrics_end(r->config.metrics, record->handler, record->method, status, seconds, bytes);
+    if (record->counts_as_mirror_request) {
+        metrics_mirror_request(r->config.metrics, record->registry_name, good,
+                               (double)clock_wall_ms() / 1000.0);
+    }
+    if (good && record->handler == METRICS_V2) {
+        metrics_bytes(r->config.metrics, record->source, bytes);
+    }
+    if (record->handler == METRICS_V2 || record->handler == METRICS_OTHER) {
+        log_debug("request", LOG_STR("method", record->method), LOG_STR("target", record->target),
+                  LOG_INT("status", status), LOG_INT("bytes", bytes),
+                  LOG_INT("us", seconds * 1e6));
+    }
+    free(record);
+}
+
+static struct request_record *registry_record(struct registry *r, struct conn *c,
+                                              const struct http_request *request)
+{
+    struct request_record *record = malloc(sizeof *record);
+    if (!record) {
+        return NULL;
+    }
+    *record = (struct request_record){.registry = r,
+                                      .handler = registry_handler_of(request->target),
+                                      .method = registry_method_label(request),
+                                      .started_us = conn_request_started_us(c),
+                                      .source = METRICS_STORE};
+    (void)snprintf(record->target, sizeof record->target, "%s", request->target);
+    metrics_begin(r->config.metrics, record->handler);
+    conn_on_finished(c, registry_finished, record);
+    conn_set_user(c, record);
+    return record;
+}
+
+/* --- routes --- */
+
+void registry_miss(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    bool blob = q->path.kind == PATH_BLOB;
+    bool tag = q->path.kind == PATH_MANIFEST_TAG;
+    const char *code = blob ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
+    if (q->from_peer || !q->path.digest_supported) {
+        answer_problem(c, 404, code, "not held by this node", "{\"attempts\":[]}");
+        return;
+    }
+    struct request_record *record = conn_user(c);
+    if (record) {
+        record->source = METRICS_PEER;
+    }
+    struct mirror_query query = {
+        .kind = blob ? MIRROR_BLOB : MIRROR_MANIFEST,
+        .head = q->request->method == HTTP_METHOD_HEAD,
+        .local_client = q->local_client,
+        .registry = q->registry,
+        .repository = q->path.repository,
+        .tag = tag ? q->path.tag : NULL,
+        .digest = q->path.digest,
+        .range = q->request->range,
+    };
+    mirror_answer(r->config.mirror, c, &query);
+}
+
+static void registry_tag(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    size_t choices = 0;
+    const struct inventory_blob *blob = inventory_tag(r->config.inventory, q->registry,
+                                                      q->path.repository, q->path.tag, &choices);
+    if (blob) {
+        serve_manifest(r, c, q, blob);
+        return;
+    }
+    if (q->registry[0]) {
+        registry_miss(r, c, q);
+        return;
+    }
+    /* Without a registry a tag is answered only from here; several may have it: name them. */
+    struct buf detail;
+    buf_init(&detail, 16 * 1024);
+    int failed = buf_puts(&detail, "{\"registries\":[");
+    const char *names[32];
+    size_t n = inventory_registries_of(r->config.inventory, q->path.repository, names, 32);
+    for (size_t i = 0; i < n; i++) {
+        failed |= buf_printf(&detail, "%s\"%s\"", i ? "," : "", names[i]);
+    }
+    failed |= buf_puts(&detail, "]}");
+    r->counters.ambiguous_tags += choices > 1;
+    answer_problem(c, 404, "MANIFEST_UNKNOWN",
+                   choices > 1 ? "several registries here have it: choose one with ?ns="
+                               : "unknown here; name the registry with ?ns= to ask the cluster",
+                   failed ? NULL : detail.data);
+    buf_done(&detail);
+}
+
+static void registry_content(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    const struct path *path = &q->path;
+    bool tag = path->kind == PATH_MANIFEST_TAG;
+    const char *code = path->kind == PATH_BLOB ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
+    if (q->registry[0] && filter_matches(r->config.filter, q->registry, path->repository,
+                                         tag ? path->tag : NULL)) {
+        r->counters.filtered++;
+        answer_problem(c, 404, code, "filtered", "{\"attempts\":[]}");
+        return;
+    }
+    if (tag) {
+        registry_tag(r, c, q);
+        return;
+    }
+    const struct inventory_blob *blob =
+        path->digest_supported ? inventory_blob(r->config.inventory, &path->digest) : NULL;
+    if (!blob) {
+        registry_miss(r, c, q);
+    } else if (blob->filtered) {
+        r->counters.filtered++;
+        answer_problem(c, 404, code, "filtered", "{\"attempts\":[]}");
+    } else if (path->kind == PATH_MANIFEST_DIGEST) {
+        serve_manifest(r, c, q, blob);
+    } else {
+        serve_blob(r, c, q, blob);
+    }
+}
+
+static void registry_probe(struct registry *r, struct conn *c, bool readiness)
+{
+    struct buf json;
+    buf_init(&json, 64 * 1024);
+    int failed = buf_puts(&json, "{");
+    bool ready = true;
+    if (readiness) {
+        ready = r->config.ready(r->config.arg, &json) && !r->leaving;
+        failed |= r->leaving ? buf_puts(&json, ",\"leaving\":true") : 0;
+    }
+    failed |= buf_printf(&json, "%s\"ok\":%s}\n", json.len > 1 ? "," : "", ready ? "true" : "false");
+    if (failed) {
+        answer_no_memory(c);
+    } else {
+        answer_json(c, ready ? 200 : 503, NULL, &json);
+    }
+    buf_done(&json);
+}
+
+static void registry_cluster(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    struct buf body, fields;
+    buf_init(&body, CLUSTER_BODY_BYTES);
+    buf_init(&fields, FIELDS_BYTES);
+    int status = r->config.cluster(r->config.arg, q->path.plain, q->request->spegel_auth, &body);
+    if (status == 0 && http_head_field(&fields, "Content-Type", "application/octet-stream") == 0) {
+        server_respond(c, 200, &fields, body.data, body.len);
+    } else if (status == -EACCES) {
+        answer_problem(c, 403, "DENIED", "not from a member of this cluster", NULL);
+    } else if (status == -ENOENT) {
+        answer_problem(c, 404, "UNSUPPORTED", "no such resource", NULL);
+    } else {
+        answer_problem(c, 503, "TOOMANYREQUESTS", "not now", NULL);
+    }
+    buf_done(&body);
+    buf_done(&fields);
+}
+
+static void registry_ping(struct conn *c, enum path_kind kind)
+{
+    struct buf fields, json;
+    buf_init(&fields, FIELDS_BYTES);
+    buf_init(&json, 16);
+    int failed = http_head_field(&fields, "Docker-Distribution-API-Version", "registry/2.0");
+    if (kind == PATH_PING_BARE) {
+        failed |= http_head_field(&fields, "Location", "/v2/");
+    }
+    failed |= buf_puts(&json, "{}");
+    if (failed) {
+        answer_no_memory(c);
+    } else {
+        answer_json(c, kind == PATH_PING_BARE ? 307 : 200, &fields, &json);
+    }
+    buf_done(&fields);
+    buf_done(&json);
+}
+
+static void registry_other(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    const char *plain = q->path.plain;
+    if (!strcmp(plain, "/readyz")) {
+        registry_probe(r, c, true);
+    } else if (!strcmp(plain, "/livez") || !strcmp(plain, "/healthz")) {
+        registry_probe(r, c, false);
+    } else if (!strncmp(plain, "/cluster/v1/", 12)) {
+        if (auth_allows(r->config.auth, q->request->authorization)) {
+            registry_cluster(r, c, q);
+        } else {
+            r->counters.unauthorized++;
+            answer_problem(c, 401, "UNAUTHORIZED", "authentication required", NULL);
+        }
+    } else {
+        answer_problem(c, 404, "UNSUPPORTED", "no such path", NULL);
+    }
+}
+
+/* The doubted node's part of the doubt rule: its copy is hashed where it lies. */
+static void registry_copy_is_wrong(void *arg, const struct digest *digest)
+{
+    struct registry *r = arg;
+    char text[DIGEST_TEXT_BYTES];
+    digest_format(digest, text);
+    log_error("a blob's file does not match its digest: withdrawn", LOG_STR("digest", text));
+    r->counters.withdrawn++;
+    inventory_remove_blob(r->config.inventory, digest);
+}
+
+static void registry_doubt(struct registry *r, const char *text)
+{
+    struct digest digest;
+    if (digest_parse(text, strlen(text), &digest) < 0 ||
+        !inventory_blob(r->config.inventory, &digest)) {
+        return;
+    }
+    int fd = inventory_open(r->config.inventory, &digest);
+    if (fd >= 0) {
+        mirror_check_own(r->config.mirror, &digest, fd, registry_copy_is_wrong, r);
+    }
+}
+
+static void registry_v2(struct registry *r, struct conn *c, struct registry_query *q,
+                        struct request_record *record)
+{
+    if (!auth_allows(r->config.auth, q->request->authorization)) {
+        r->counters.unauthorized++;
+        answer_problem(c, 401, "UNAUTHORIZED", "authentication required", NULL);
+        return;
+    }
+    if (!registry_read_query(r, c, q)) {
+        return;
+    }
+    if (q->request->spegel_doubt) {
+        registry_doubt(r, q->request->spegel_doubt);
+    }
+    switch (q->path.kind) {
+    case PATH_PING:
+    case PATH_PING_BARE:
+        registry_ping(c, q->path.kind);
+        break;
+    case PATH_MANIFEST_TAG:
+    case PATH_MANIFEST_DIGEST:
+    case PATH_BLOB:
+        if (record && !q->from_peer) {
+            record->counts_as_mirror_request = true;
+            (void)snprintf(record->registry_name, sizeof record->registry_name, "%s", q->registry);
+        }
+        registry_content(r, c, q);
+        break;
+    case PATH_CATALOG:
+        listing_catalog(r, c, q);
+        break;
+    case PATH_TAGS:
+        listing_tags(r, c, q);
+        break;
+    case PATH_REFERRERS:
+        listing_referrers(r, c, q);
+        break;
+    case PATH_OTHER:
+    case PATH_UNKNOWN:
+        answer_problem(c, 404, "UNSUPPORTED", "no such path", NULL);
+        break;
+    }
+}
+
+void registry_request(void *arg, struct conn *c, const struct http_request *request)
+{
+    struct registry *r = arg;
+    struct request_record *record = registry_record(r, c, request);
+    struct registry_query q = {.request = request};
+    struct error err;
+    const char *code = "UNSUPPORTED";
+    if (request->method == HTTP_METHOD_OTHER) {
+        r->counters.bad_methods++;
+        answer_problem(c, 405, "UNSUPPORTED", "only GET and HEAD: this registry is read-only",
+                       NULL);
+    } else if (path_parse(request->target, &q.path, &code, &err) < 0) {
+        r->counters.bad_paths++;
+        answer_problem(c, 400, code, err.text, NULL);
+    } else if (q.path.kind == PATH_OTHER) {
+        registry_other(r, c, &q);
+    } else {
+        registry_v2(r, c, &q, record);
+    }
+}
+
+void registry_gone(void *arg, struct conn *c)
+{
+    struct registry *r = arg;
+    serve_gone(r, c);
+    mirror_gone(r->config.mirror, c);
+    struct request_record *record = conn_user(c);
+    if (record) { /* never answered: `finished` will not come */
+        metrics_end(r->config.metrics, record->handler, record->method, STATUS_CLIENT_GONE,
+                    (double)(clock_now_us() - record->started_us) / 1e6, 0);
+        conn_set_user(c, NULL);
+        free(record);
+    }
+}
+
+void registry_set_leaving(struct registry *r)
+{
+    r->leaving = true;
+}
+
+double registry_last_containerd_request(const struct registry *r)
+{
+    return r->last_containerd_s;
+}
+
+const struct registry_counters *registry_counters(const struct registry *r)
+{
+    return &r->counters;
+}
