@@ -1,0 +1,44 @@
+"""Makes `import lab` work, and says once, visibly, why tests that need it are skipped."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import lab  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def real_network():
+    """Skips where network namespaces cannot be made."""
+    reason = lab.why_unavailable()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def built_daemon(real_network):
+    """Skips where there is no program to test, or nowhere to run it."""
+    reason = lab.spegel.why_missing()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(params=list(lab.versions.TRACKS))
+def any_containerd(request, real_network):
+    """Each containerd version in turn; a visible skip for one that cannot be had."""
+    binaries = lab.versions.find(request.param)
+    if binaries is None:
+        pytest.skip(lab.versions.why_not(request.param))
+    return binaries
+
+
+@pytest.fixture
+def installed_containerd(real_network):
+    """Debian 12's containerd."""
+    binaries = lab.versions.find("1.6")
+    if binaries is None:
+        pytest.skip(lab.versions.why_not("1.6"))
+    return binaries
