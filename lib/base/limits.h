@@ -21,6 +21,12 @@
 #define LIMIT_READAHEAD_BYTES (1024 * 1024)
 #define LIMIT_RELAY_PIPE_BYTES (256 * 1024)
 #define LIMIT_RELAY_PIPES_BYTES (32 * 1024 * 1024)
+#define LIMIT_RELAY_IDLE_PIPES 16          /* kept for the next transfer; the rest is closed */
+#define LIMIT_RELAY_COPY_BYTES (64 * 1024) /* where bytes pass through memory: hashed, or TLS */
+#define LIMIT_FETCH_IDLE_CONNECTIONS 16
+#define LIMIT_FETCH_CA_BYTES (1024 * 1024) /* of a directory of certificates, in all */
+#define LIMIT_PEER_IDLE_CONNECTIONS 64     /* kept to peers; then the oldest is closed */
+#define LIMIT_PEER_IDLE_MS 30000           /* less than the peers' LIMIT_IDLE_TIMEOUT_MS */
 
 /* --- the mirror (registry/mirror.h); architecture.md, "Time" --- */
 #define LIMIT_HEDGE_MIN_MS 50
@@ -87,3 +93,9 @@
 #define LIMIT_GOSSIP_SUBKEYS 64               /* cached cipher contexts */
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
+
+/* --- containerd's configuration (certsd) --- */
+#define LIMIT_HOSTS_TOML_BYTES (1024 * 1024) /* a longer file of the user's is refused */
+#define LIMIT_TOML_NESTING 64                /* brackets within brackets; then the same */
+#define LIMIT_CERTSD_DEPTH 32                /* directories within directories; then the same */
+#define LIMIT_BASIC_AUTH_BYTES 4096          /* of each of the two files */

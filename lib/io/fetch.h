@@ -12,7 +12,6 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "base/list.h"
 #include "io/address.h"
 #include "io/loop.h"
 #include "io/multi.h"
@@ -57,11 +56,11 @@ struct fetch {
     struct fetcher *fetcher;
     struct multi_transfer transfer;
     struct curl_slist *header_list, *connect_list;
-    struct list link;
+    struct defer cancelled;
 };
 
-/* 0; -EINVAL (URL of another kind, no time-out), -ENOMEM, or what reading ca_dir said: then the
- * callback never runs. */
+/* 0; -EINVAL (URL of another kind, no time-out), -ENOMEM, or what reading ca_dir said
+ * (fetch->reason then has the sentence): the callback never runs. */
 int fetch_start(struct fetcher *f, struct fetch *fetch, const struct fetch_options *options,
                 void (*callback)(struct fetch *fetch, void *arg), void *arg);
 
