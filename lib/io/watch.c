@@ -1,0 +1,291 @@
+#include "io/watch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+
+#define READ_BYTES 8192
+#define READS_PER_TURN 16
+
+#define MASK_SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD)
+#define MASK_GONE (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
+#define MASK_ADDED (IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE)
+#define MASK_REMOVED (IN_DELETE | IN_MOVED_FROM)
+#define MASK_WAY (MASK_SELF | IN_CREATE | IN_MOVED_TO | MASK_REMOVED)
+#define MASK_TARGET (MASK_SELF | MASK_ADDED | MASK_REMOVED)
+
+/* A directory on the way from "/" (level 0) to the one that is meant (the last level). */
+struct level {
+    size_t path_bytes; /* how much of watch.path names it */
+    int wd;            /* -1: not watched */
+};
+
+struct watch {
+    struct loop *loop;
+    watch_callback *callback;
+    void *arg;
+    bool *freed; /* set by watch_free while a callback runs; NULL otherwise */
+
+    int fd; /* inotify instance; -1: the kernel gave none */
+    struct poll *poll;
+    struct timer tick;
+    int status;
+
+    char path[PATH_MAX];
+    struct level levels[LIMIT_WATCH_DEPTH + 1];
+    size_t target; /* index of the last level */
+};
+
+/* Runs the callback; false when it freed the watch. */
+static bool watch_tell(struct watch *w, enum watch_kind kind, const char *name)
+{
+    bool freed = false;
+    w->freed = &freed;
+    w->callback(w->arg, kind, name);
+    if (freed) {
+        return false;
+    }
+    w->freed = NULL;
+    return true;
+}
+
+/* --- arming --- */
+
+static int level_watch(struct watch *w, size_t i)
+{
+    char path[PATH_MAX];
+    size_t n = w->levels[i].path_bytes;
+    memcpy(path, w->path, n);
+    path[n] = 0;
+    int wd = inotify_add_watch(w->fd, path, i == w->target ? MASK_TARGET : MASK_WAY);
+    return wd < 0 ? -errno : wd;
+}
+
+static void watch_fired(void *arg, int events);
+
+static int watch_open(struct watch *w)
+{
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int r = poll_new(w->loop, fd, watch_fired, w, &w->poll);
+    if (r == 0) {
+        r = poll_set(w->poll, POLL_READABLE);
+    }
+    if (r < 0) {
+        poll_free(w->poll);
+        w->poll = NULL;
+        (void)close(fd);
+        return r;
+    }
+    w->fd = fd;
+    return 0;
+}
+
+/* Watches the levels from `from` down to the first that does not exist. Each is armed before the
+ * next is looked for, so that one made in between is told by an event. An unreadable directory on
+ * the way is passed over: then its entry's comings and goings are seen by the tick only. */
+static void watch_arm(struct watch *w, size_t from)
+{
+    if (w->fd < 0) {
+        w->status = watch_open(w);
+        if (w->status < 0) {
+            return;
+        }
+    }
+    for (size_t i = from; i <= w->target; i++) {
+        if (w->levels[i].wd >= 0) {
+            (void)inotify_rm_watch(w->fd, w->levels[i].wd); /* gone already: fine */
+            w->levels[i].wd = -1;
+        }
+    }
+    w->status = 0;
+    for (size_t i = from; i <= w->target; i++) {
+        int wd = level_watch(w, i);
+        if (wd >= 0) {
+            w->levels[i].wd = wd;
+        } else if (wd == -ENOENT || wd == -ENOTDIR) {
+            w->status = -ENOENT;
+            return;
+        } else if (i == w->target || wd != -EACCES) {
+            w->status = wd;
+            return;
+        }
+    }
+}
+
+/* Arms again from a level on that is another directory now. False when the watch was freed. */
+static bool watch_rearm(struct watch *w, size_t from)
+{
+    bool was_missing = w->status == -ENOENT;
+    watch_arm(w, from);
+    if (was_missing && w->status == -ENOENT) {
+        return true;
+    }
+    return watch_tell(w, WATCH_RESCAN, NULL);
+}
+
+/* Sees what brings no event: a file system mounted over the way, a watch refused earlier. Adding a
+ * watch again gives the same number as long as it is the same directory. */
+static void watch_ticked(void *arg)
+{
+    struct watch *w = arg;
+    (void)timer_start(&w->tick,
+                      LIMIT_WATCH_RETRY_MS); /* its place in the heap was freed just now */
+    int wd = w->fd < 0 ? -EMFILE : level_watch(w, w->target);
+    bool same = wd >= 0 ? wd == w->levels[w->target].wd && w->status == 0 : wd == w->status;
+    bool is_blind = w->status < 0 && w->status != -ENOENT;
+    if (!same || is_blind) {
+        (void)watch_rearm(w, 0);
+    }
+}
+
+/* --- events --- */
+
+/* False when the watch was freed. */
+static bool watch_entry(struct watch *w, const struct inotify_event *event)
+{
+    if (event->len == 0) {
+        return true;
+    }
+    if (event->mask & MASK_ADDED) {
+        return watch_tell(w, WATCH_ADDED, event->name);
+    }
+    return !(event->mask & MASK_REMOVED) || watch_tell(w, WATCH_REMOVED, event->name);
+}
+
+/* Is it the entry that leads from level i to the next one? */
+static bool level_leads_to(const struct watch *w, size_t i, const char *name)
+{
+    size_t start = w->levels[i].path_bytes + (i > 0);
+    size_t n = w->levels[i + 1].path_bytes - start;
+    return strlen(name) == n && memcmp(w->path + start, name, n) == 0;
+}
+
+static bool watch_event(struct watch *w, const struct inotify_event *event)
+{
+    if (event->mask & IN_Q_OVERFLOW) {
+        /* What was lost may as well have been about the way. */
+        watch_arm(w, 0);
+        return watch_tell(w, WATCH_OVERFLOW, NULL);
+    }
+    for (size_t i = 0; i <= w->target; i++) {
+        if (w->levels[i].wd != event->wd) {
+            continue;
+        }
+        if (event->mask & MASK_GONE) {
+            return watch_rearm(w, i);
+        }
+        if (i == w->target) {
+            return watch_entry(w, event);
+        }
+        if (event->len && level_leads_to(w, i, event->name)) {
+            return watch_rearm(w, i + 1);
+        }
+        return true;
+    }
+    return true; /* of a watch that was removed since */
+}
+
+static void watch_fired(void *arg, int events)
+{
+    (void)events;
+    struct watch *w = arg;
+    alignas(struct inotify_event) char bytes[READ_BYTES];
+    for (int turn = 0; turn < READS_PER_TURN; turn++) {
+        ssize_t n = read(w->fd, bytes, sizeof(bytes));
+        if (n <= 0) {
+            return;
+        }
+        for (size_t at = 0; at < (size_t)n;) {
+            const struct inotify_event *event = (const void *)(bytes + at);
+            at += sizeof(*event) + event->len;
+            if (!watch_event(w, event)) {
+                return;
+            }
+        }
+    }
+}
+
+/* --- life --- */
+
+/* Copies the path without doubled and trailing slashes and notes where each level ends. */
+static int watch_split(struct watch *w, const char *path)
+{
+    if (path[0] != '/') {
+        return -EINVAL;
+    }
+    size_t n = 1, levels = 1;
+    w->path[0] = '/';
+    w->levels[0] = (struct level){.path_bytes = 1, .wd = -1};
+    for (const char *p = path; *(p += strspn(p, "/"));) {
+        size_t bytes = strcspn(p, "/");
+        bool is_first = levels == 1;
+        if (levels > LIMIT_WATCH_DEPTH || n + bytes + 2 > sizeof(w->path)) {
+            return -EINVAL;
+        }
+        if (!is_first) {
+            w->path[n++] = '/';
+        }
+        memcpy(w->path + n, p, bytes);
+        n += bytes;
+        w->levels[levels++] = (struct level){.path_bytes = n, .wd = -1};
+        p += bytes;
+    }
+    w->target = levels - 1;
+    return 0;
+}
+
+int watch_new(struct loop *loop, const char *path, watch_callback *callback, void *arg,
+              struct watch **ret_watch)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+    if (!w) {
+        return -ENOMEM;
+    }
+    *w = (struct watch){.loop = loop, .callback = callback, .arg = arg, .fd = -1};
+    timer_init(&w->tick, loop, watch_ticked, w);
+    int r = watch_split(w, path);
+    if (r == 0) {
+        r = timer_start(&w->tick, LIMIT_WATCH_RETRY_MS);
+    }
+    if (r < 0) {
+        watch_free(w);
+        return r;
+    }
+    watch_arm(w, 0);
+    if (w->status == -ENOMEM) {
+        watch_free(w);
+        return -ENOMEM;
+    }
+    *ret_watch = w;
+    return 0;
+}
+
+void watch_free(struct watch *w)
+{
+    if (!w) {
+        return;
+    }
+    if (w->freed) {
+        *w->freed = true;
+    }
+    timer_stop(&w->tick);
+    poll_free(w->poll);
+    if (w->fd >= 0) {
+        (void)close(w->fd);
+    }
+    free(w);
+}
+
+int watch_status(const struct watch *w)
+{
+    return w->status;
+}
