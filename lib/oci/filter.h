@@ -20,7 +20,8 @@ int filter_new(const char *const *expressions, size_t expression_count,
                struct error *err);
 void filter_free(struct filter *f);
 
-/* `tag` may be NULL or "". */
+/* `tag` may be NULL or "". `registry` "" is an image that names none (store/layout.h): no list of
+ * registries excludes it, and the subject is then `repository[:tag]`. From the loop's thread. */
 bool filter_matches(const struct filter *f, const char *registry, const char *repository,
                     const char *tag);
 

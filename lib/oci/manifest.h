@@ -21,7 +21,7 @@ struct manifest_child {
 };
 
 struct manifest {
-    /* `mediaType`, else "" */
+    /* `mediaType`, else ""; all media types here are sane ones, others count as absent */
     char media_type[MEDIA_TYPE_BYTES];
     bool is_index; /* has `manifests` */
     char artifact_type[MEDIA_TYPE_BYTES]; /* artifactType, else the config's media type */
@@ -29,7 +29,7 @@ struct manifest {
     struct digest subject;
     struct manifest_child *children; /* config and layers, or manifests; owned */
     size_t child_count;
-    char *annotations_json; /* the `annotations` object as text, NULL when absent; owned */
+    char *annotations_json; /* the `annotations` object as text, NULL when absent or very long; owned */
 };
 
 /* 0, -EPROTO (not JSON, or not a manifest; sentence in err), -E2BIG (over a limit), -ENOMEM.
@@ -42,6 +42,10 @@ void manifest_done(struct manifest *m); /* NULL and zeroed are fine */
  * (may be NULL or ""), else OCI index if it has manifests, OCI manifest otherwise. The result
  * lives as long as its arguments. */
 const char *manifest_content_type(const struct manifest *m, const char *descriptor_media_type);
+
+/* Whether it may stand in a response's head: visible ASCII with a slash, shorter than
+ * MEDIA_TYPE_BYTES. */
+bool media_type_is_sane(const char *media_type);
 
 /* Whether a media type names a manifest or an index of either family. */
 bool media_type_is_manifest(const char *media_type);

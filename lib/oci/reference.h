@@ -26,7 +26,11 @@ struct reference {
  * it holds a '.' or ':' or is "localhost" or bracketed IPv6; otherwise -EINVAL. */
 int reference_parse(const char *text, struct reference *ret_reference, struct error *err);
 
-/* The grammar's parts by themselves. */
+/* The grammar's parts by themselves. A registry alone may be any host, with or without a port. */
 bool reference_is_registry(const char *text, size_t n);
 bool reference_is_repository(const char *text, size_t n); /* [a-z0-9]+([._-]…)*(/…)*, ≤ 255 */
 bool reference_is_tag(const char *text, size_t n);        /* [A-Za-z0-9_][A-Za-z0-9._-]{0,127} */
+
+/* Whether a name is a bare digest ("sha256:…"): CRI records each image once more under its id,
+ * which nobody can pull by. Such names are no references and no mistake either. */
+bool reference_is_image_id(const char *text);
