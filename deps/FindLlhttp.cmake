@@ -7,6 +7,8 @@ if(Llhttp_FOUND AND NOT TARGET Llhttp::Llhttp)
     add_library(llhttp STATIC ${LLHTTP_SOURCE_DIR}/llhttp.c ${LLHTTP_SOURCE_DIR}/http.c
                 ${LLHTTP_SOURCE_DIR}/api.c)
     target_include_directories(llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE_DIR})
+    # The loose state machine takes a bare CR for a line's end.
+    target_compile_definitions(llhttp PUBLIC LLHTTP_STRICT_MODE=1)
     target_compile_options(llhttp PRIVATE -w)
     add_library(Llhttp::Llhttp ALIAS llhttp)
 endif()

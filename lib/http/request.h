@@ -37,8 +37,9 @@ void http_parser_free(struct http_parser *p);
 
 /* Takes up to n bytes; *ret_used says how many (all, or up to the end of a head).
  * 1: a head is complete, see http_parser_request; 0: more bytes are needed;
- * -EPROTO garbage (400), -E2BIG head too large (431), -ENAMETOOLONG target (414), -ENOMEM. After an
- * error the parser is dead. */
+ * -EPROTO garbage (400), -E2BIG head too large (431), -ENAMETOOLONG target (414),
+ * -EPROTONOSUPPORT another version than 1.x (505), -ENOMEM. After an error the parser is dead. Any
+ * token is taken as a method (RFC 9110, section 9.1). */
 int http_parser_feed(struct http_parser *p, const char *bytes, size_t n, size_t *ret_used);
 const struct http_request *http_parser_request(const struct http_parser *p);
 bool http_parser_started(const struct http_parser *p); /* some byte of a head has come */
