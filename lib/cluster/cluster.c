@@ -1,0 +1,427 @@
+#include "cluster/cluster.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "cluster/convert.h"
+#include "cluster/identity.h"
+#include "cluster/self.h"
+
+#define CHANGES_MAX (1u << 20) /* in one turn; more wait for the next add or remove */
+
+struct cluster_fetch {
+    struct list link;
+    struct cluster *cluster; /* NULL: nobody waits any more */
+    uint32_t id;
+    struct fetch fetch;
+};
+
+struct change {
+    uint64_t key;
+    bool added;
+};
+
+struct cluster {
+    struct loop *loop;
+    struct fetcher *fetcher;
+    struct cluster_config config;
+    char *label, *data_dir;
+    char id_text[GOSSIP_ID_TEXT_BYTES];
+    struct gossip *core;
+    struct gossip_effects effects;
+    struct gossip_self self;
+    struct udp *udp;
+    struct bootstrap *bootstrap;
+    struct timer timer;
+    struct list fetches;
+    struct defer flush;
+    struct change *changes;
+    size_t change_count, change_capacity;
+    uint64_t changes_dropped;
+};
+
+static void cluster_step(struct cluster *c, struct gossip_event *event);
+
+/* --- carrying out effects --- */
+
+static void cluster_send(struct cluster *c, const struct gossip_send *send)
+{
+    union address to;
+    if (convert_to_address(&send->to, &to) == 0) {
+        (void)udp_send(c->udp, &to.sa, send->bytes, send->len);
+    }
+}
+
+static void cluster_tell_fetched(struct cluster *c, uint32_t id, int status, const struct buf *body)
+{
+    struct gossip_event event = {
+        .kind = GOSSIP_FETCHED,
+        .fetched = {.id = id,
+                    .status = status,
+                    .bytes = status == 0 ? (const uint8_t *)(body->data ? body->data : "") : NULL,
+                    .len = status == 0 ? body->len : 0}};
+    cluster_step(c, &event);
+}
+
+static void cluster_fetched(struct fetch *fetch, void *arg)
+{
+    struct cluster_fetch *f = arg;
+    list_remove(&f->link);
+    if (f->cluster) {
+        int status = fetch->error            ? fetch->error
+                     : fetch->status == 200 ? 0
+                     : fetch->status == 503 ? -EAGAIN
+                                            : -EIO;
+        cluster_tell_fetched(f->cluster, f->id, status, &fetch->body);
+    }
+    fetch_done(fetch);
+    free(f);
+}
+
+static int cluster_start_fetch(struct cluster *c, const struct gossip_fetch *wanted)
+{
+    union address to;
+    char address[ADDRESS_TEXT_BYTES], url[ADDRESS_TEXT_BYTES + GOSSIP_PATH_BYTES + 8];
+    char auth[GOSSIP_AUTH_TEXT_BYTES + 32], basic[2048];
+    struct cluster_fetch *f = calloc(1, sizeof *f);
+    if (!f || convert_to_address(&wanted->from, &to) < 0) {
+        free(f);
+        return -ENOMEM;
+    }
+    address_format(&to.sa, address);
+    (void)snprintf(url, sizeof url, "http://%s%s", address, wanted->path);
+    (void)snprintf(auth, sizeof auth, GOSSIP_AUTH_HEADER ": %s", wanted->auth);
+    const char *authorization = c->config.authorization(c->config.arg);
+    (void)snprintf(basic, sizeof basic, "Authorization: %s", authorization ? authorization : "");
+    const char *headers[] = {auth, authorization ? basic : NULL, NULL};
+    struct fetch_options options = {.url = url,
+                                    .headers = headers,
+                                    .body_max_bytes = wanted->max_bytes,
+                                    .timeout_ms = LIMIT_GOSSIP_FETCH_MS};
+    f->id = wanted->id;
+    f->cluster = c;
+    list_push_back(&c->fetches, &f->link);
+    int r = fetch_start(c->fetcher, &f->fetch, &options, cluster_fetched, f);
+    if (r < 0) {
+        list_remove(&f->link);
+        free(f);
+    }
+    return r;
+}
+
+static void cluster_note(struct cluster *c, const struct gossip_note *note)
+{
+    static const char *const texts[] = {
+        [GOSSIP_NOTE_UP] = "member is up",
+        [GOSSIP_NOTE_SUSPECT] = "member is suspected",
+        [GOSSIP_NOTE_DOWN] = "member is down",
+        [GOSSIP_NOTE_LEFT] = "member left",
+        [GOSSIP_NOTE_READY] = "cluster view is complete",
+        [GOSSIP_NOTE_REFUTED] = "this node was suspected, and refuted it",
+        [GOSSIP_NOTE_NEW_BOOT] = "this node's boot number was behind; took a later one",
+        [GOSSIP_NOTE_NEW_ID] = "another live node has this node's id; took a new one",
+    };
+    char id[GOSSIP_ID_TEXT_BYTES], addr[GOSSIP_ADDR_TEXT_BYTES];
+    (void)gossip_id_format(note->id, id);
+    (void)gossip_addr_format(&note->addr, addr);
+    if (note->kind == GOSSIP_NOTE_SUSPECT || note->kind == GOSSIP_NOTE_REFUTED) {
+        log_debug(texts[note->kind], LOG_STR("id", id), LOG_STR("addr", addr));
+    } else {
+        log_info(texts[note->kind], LOG_STR("id", id), LOG_STR("addr", addr));
+    }
+    if (note->kind == GOSSIP_NOTE_READY && c->bootstrap) {
+        bootstrap_set_ready(c->bootstrap);
+    }
+}
+
+static void cluster_persist(struct cluster *c)
+{
+    struct error err;
+    struct gossip_identity now = gossip_identity(c->core);
+    struct identity identity = {.id = now.id, .boot_ms = now.boot_ms};
+    (void)gossip_id_format(now.id, c->id_text);
+    if (identity_save(c->data_dir, c->label, &identity, &err) < 0) {
+        log_warn("the node's identity could not be kept", LOG_STR("err", err.text));
+    }
+}
+
+static void cluster_step(struct cluster *c, struct gossip_event *event)
+{
+    event->now_ms = loop_now_ms(c->loop) + 1;
+    event->wall_ms = clock_wall_ms();
+    gossip_step(c->core, event, &c->effects);
+    uint32_t failed[16];
+    size_t failed_count = 0;
+    for (size_t i = 0; i < c->effects.send_count; i++) {
+        cluster_send(c, &c->effects.sends[i]);
+    }
+    for (size_t i = 0; i < c->effects.fetch_count; i++) {
+        if (cluster_start_fetch(c, &c->effects.fetches[i]) < 0 && failed_count < 16) {
+            failed[failed_count++] = c->effects.fetches[i].id;
+        }
+    }
+    for (size_t i = 0; i < c->effects.note_count; i++) {
+        cluster_note(c, &c->effects.notes[i]);
+    }
+    if (c->effects.persist) {
+        cluster_persist(c);
+    }
+    uint64_t wake_at_ms = c->effects.wake_at_ms;
+    (void)timer_start(&c->timer,
+                      wake_at_ms > event->now_ms ? wake_at_ms - event->now_ms : 0);
+    /* A fetch that could not even start is told last: telling steps again and reuses the effects. */
+    for (size_t i = 0; i < failed_count; i++) {
+        cluster_tell_fetched(c, failed[i], -EIO, NULL);
+    }
+}
+
+static void cluster_tick(void *arg)
+{
+    cluster_step(arg, &(struct gossip_event){.kind = GOSSIP_TICK});
+}
+
+/* --- what comes in --- */
+
+static void cluster_receive(void *arg, const struct sockaddr *from, const uint8_t *bytes, size_t n)
+{
+    struct gossip_event event = {.kind = GOSSIP_PACKET, .packet = {.bytes = bytes, .len = n}};
+    if (convert_from_sockaddr(from, &event.packet.from) == 0) {
+        cluster_step(arg, &event);
+    }
+}
+
+static void cluster_update_self(struct cluster *c, const union address *found, size_t count)
+{
+    struct self_config config = {.advertise = c->config.advertise,
+                                 .advertise_count = c->config.advertise_count,
+                                 .router_host = c->config.router_host,
+                                 .pod_ips = c->config.pod_ips};
+    struct gossip_self self = c->self;
+    memset(self.addrs, 0, sizeof self.addrs);
+    if (self_addresses(&config, found, count, self.addrs) == 0 ||
+        !memcmp(self.addrs, c->self.addrs, sizeof self.addrs)) {
+        return;
+    }
+    c->self = self;
+    for (size_t i = 0; i < 2 && self.addrs[i].family; i++) {
+        char text[GOSSIP_ADDR_TEXT_BYTES];
+        log_info("own address", LOG_STR("addr", gossip_addr_format(&self.addrs[i], text)));
+    }
+    cluster_step(c, &(struct gossip_event){.kind = GOSSIP_SELF, .self = self});
+}
+
+static void cluster_found(void *arg, const union address *addresses, size_t count)
+{
+    struct cluster *c = arg;
+    cluster_update_self(c, addresses, count);
+    struct gossip_addr *seeds = calloc(count + 1, sizeof *seeds);
+    if (!seeds) {
+        return;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        n += convert_from_sockaddr(&addresses[i].sa, &seeds[n]) == 0;
+    }
+    cluster_step(c, &(struct gossip_event){.kind = GOSSIP_SEEDS,
+                                           .seeds = {.addrs = seeds, .count = n}});
+    free(seeds);
+}
+
+/* --- what this node holds --- */
+
+static void cluster_flush(void *arg)
+{
+    struct cluster *c = arg;
+    uint64_t keys[512];
+    for (size_t i = 0; i < c->change_count;) {
+        bool added = c->changes[i].added;
+        size_t n = 0;
+        while (i < c->change_count && n < 512 && c->changes[i].added == added) {
+            keys[n++] = c->changes[i++].key;
+        }
+        cluster_step(c, &(struct gossip_event){.kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
+                                               .keys = {.keys = keys, .count = n}});
+    }
+    free(c->changes);
+    c->changes = NULL;
+    c->change_count = c->change_capacity = 0;
+}
+
+static void cluster_change(struct cluster *c, uint64_t key, bool added)
+{
+    if (c->change_count == c->change_capacity) {
+        size_t capacity = c->change_capacity ? c->change_capacity * 2 : 64;
+        struct change *more =
+            capacity <= CHANGES_MAX ? realloc(c->changes, capacity * sizeof *more) : NULL;
+        if (!more) {
+            cluster_flush(c); /* now rather than lost */
+            cluster_step(c, &(struct gossip_event){
+                                .kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
+                                .keys = {.keys = &key, .count = 1}});
+            return;
+        }
+        c->changes = more;
+        c->change_capacity = capacity;
+    }
+    c->changes[c->change_count++] = (struct change){.key = key, .added = added};
+    defer_start(c->loop, &c->flush);
+}
+
+void cluster_add(struct cluster *c, uint64_t key)
+{
+    cluster_change(c, key, true);
+}
+
+void cluster_remove(struct cluster *c, uint64_t key)
+{
+    cluster_change(c, key, false);
+}
+
+/* --- life --- */
+
+static int cluster_make_core(struct cluster *c, struct error *err)
+{
+    struct identity identity;
+    uint64_t wall_ms = clock_wall_ms();
+    int r = identity_load(c->data_dir, c->label, wall_ms, &identity);
+    if (r < 0) {
+        return error_set(err, r, "no randomness for a node id");
+    }
+    struct gossip_config config = {.label = c->label,
+                                   .id = identity.id,
+                                   .boot_ms = identity.boot_ms,
+                                   .now_ms = loop_now_ms(c->loop) + 1,
+                                   .wall_ms = wall_ms};
+    if (getrandom(config.seed, sizeof config.seed, 0) != (ssize_t)sizeof config.seed) {
+        return error_set(err, -EIO, "no randomness for gossip");
+    }
+    c->self.gossip_port = udp_port(c->udp);
+    c->self.registry_port = c->config.registry_port;
+    (void)snprintf(c->self.zone, sizeof c->self.zone, "%s", c->config.zone ? c->config.zone : "");
+    config.self = c->self;
+    r = gossip_new(&config, &c->core);
+    if (r < 0) {
+        return error_set(err, r, "gossip: %s", strerror(-r));
+    }
+    cluster_persist(c);
+    return 0;
+}
+
+int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster_config *config,
+                struct cluster **ret_cluster, struct error *err)
+{
+    struct cluster *c = calloc(1, sizeof *c);
+    if (!c) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    c->loop = loop;
+    c->fetcher = fetcher;
+    c->config = *config;
+    list_init(&c->fetches);
+    gossip_effects_init(&c->effects);
+    timer_init(&c->timer, loop, cluster_tick, c);
+    defer_init(&c->flush, cluster_flush, c);
+    c->label = strdup(config->label);
+    c->data_dir = config->data_dir ? strdup(config->data_dir) : NULL;
+    int r = !c->label || (config->data_dir && !c->data_dir)
+                ? error_set(err, -ENOMEM, "out of memory")
+                : udp_new(loop, config->router_addr, cluster_receive, c, &c->udp, err);
+    r = r < 0 ? r : cluster_make_core(c, err);
+    struct bootstrap_config bootstrap = config->bootstrap;
+    bootstrap.found = cluster_found;
+    bootstrap.arg = c;
+    if (r == 0) {
+        r = bootstrap_new(loop, fetcher, &bootstrap, &c->bootstrap);
+    }
+    if (r < 0) {
+        cluster_free(c);
+        return r;
+    }
+    cluster_update_self(c, NULL, 0);
+    cluster_tick(c);
+    *ret_cluster = c;
+    return 0;
+}
+
+void cluster_free(struct cluster *c)
+{
+    if (!c) {
+        return;
+    }
+    bootstrap_free(c->bootstrap);
+    LIST_EACH_SAFE(link, &c->fetches)
+    {
+        struct cluster_fetch *f = CONTAINER_OF(link, struct cluster_fetch, link);
+        f->cluster = NULL;
+        list_remove(link);
+        fetch_cancel(&f->fetch);
+    }
+    timer_stop(&c->timer);
+    defer_stop(&c->flush);
+    udp_free(c->udp);
+    gossip_free(c->core);
+    gossip_effects_done(&c->effects);
+    free(c->changes);
+    free(c->label);
+    free(c->data_dir);
+    free(c);
+}
+
+/* --- asked --- */
+
+bool cluster_is_ready(const struct cluster *c)
+{
+    return gossip_is_ready(c->core);
+}
+
+const struct gossip *cluster_core(const struct cluster *c)
+{
+    return c->core;
+}
+
+const char *cluster_id_text(const struct cluster *c)
+{
+    return c->id_text;
+}
+
+int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body)
+{
+    return gossip_serve(c->core, path, auth, body);
+}
+
+int cluster_id_json(const struct cluster *c, struct buf *body)
+{
+    int r = buf_printf(body, "{\"id\":\"%s\",\"addrs\":[", c->id_text);
+    for (size_t i = 0; i < 2 && c->self.addrs[i].family; i++) {
+        struct gossip_addr addr = c->self.addrs[i];
+        char text[GOSSIP_ADDR_TEXT_BYTES];
+        addr.port = c->self.gossip_port;
+        r |= buf_printf(body, "%s\"%s\"", i ? "," : "", gossip_addr_format(&addr, text));
+    }
+    r |= buf_printf(body, "],\"registry_port\":%u,\"label\":\"", c->self.registry_port);
+    for (const char *p = c->label; *p; p++) {
+        bool plain = (unsigned char)*p >= 0x20 && *p != '"' && *p != '\\';
+        r |= plain ? buf_printf(body, "%c", *p) : buf_printf(body, "\\u%04x", (unsigned char)*p);
+    }
+    return r | buf_puts(body, "\"}\n") ? -ENOMEM : 0;
+}
+
+void cluster_peer_failed(struct cluster *c, uint64_t id)
+{
+    cluster_step(c, &(struct gossip_event){.kind = GOSSIP_PEER_FAILED, .peer = id});
+}
+
+void cluster_set_load(struct cluster *c, uint8_t load)
+{
+    cluster_step(c, &(struct gossip_event){.kind = GOSSIP_LOAD, .load = load});
+}
+
+void cluster_leave(struct cluster *c)
+{
+    cluster_step(c, &(struct gossip_event){.kind = GOSSIP_LEAVE});
+}

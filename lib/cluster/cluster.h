@@ -1,0 +1,60 @@
+/* cluster.h - the gossip core in the real world: datagrams, timers, bulk over HTTP, bootstrap.
+ *
+ * Drives one gossip core from the loop and carries out its effects. What this node holds is told
+ * with cluster_add and cluster_remove, in any number: a turn's changes go to the core together. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/exposition.h"
+#include "cluster/bootstrap.h"
+#include "gossip/core.h"
+#include "io/fetch.h"
+#include "io/loop.h"
+#include "io/udp.h"
+
+struct cluster_config { /* copied, except where said */
+    const char *label, *zone; /* zone may be NULL */
+    const char *data_dir;     /* NULL: no memory between runs */
+    const char *router_addr;  /* host:port to bind, as the flag has it */
+    const char *router_host;  /* its host, "" for a wildcard */
+    uint16_t registry_port;
+    const char *const *advertise; /* outlives the cluster */
+    size_t advertise_count;
+    const char *pod_ips; /* outlives the cluster; may be NULL */
+    struct bootstrap_config bootstrap; /* found and arg are set here; targets and url may be empty:
+                                          a lone node that others may join */
+    const char *(*authorization)(void *arg); /* for bulk requests; as in registry/mirror.h */
+    void *arg;
+};
+
+struct cluster;
+/* 0 or negative errno with the sentence (address in use, no such address, no memory). */
+int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster_config *config,
+                struct cluster **ret_cluster, struct error *err);
+/* Every bulk fetch is cancelled; call it while the loop can still run their callbacks. */
+void cluster_free(struct cluster *c);
+
+void cluster_add(struct cluster *c, uint64_t key);
+void cluster_remove(struct cluster *c, uint64_t key);
+
+bool cluster_is_ready(const struct cluster *c);
+const struct gossip *cluster_core(const struct cluster *c);
+const char *cluster_id_text(const struct cluster *c); /* 12 hex digits */
+
+/* What a GET under /cluster/v1/ answers; see gossip_serve. */
+int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body);
+/* What GET /id answers (HTTP bootstrap): {"id","addrs":["ip:port"],"registry_port","label"}. */
+int cluster_id_json(const struct cluster *c, struct buf *body);
+
+/* From the data path. */
+void cluster_peer_failed(struct cluster *c, uint64_t id);
+void cluster_set_load(struct cluster *c, uint8_t load);
+
+/* Says LEFT; what is queued goes out with this turn of the loop. */
+void cluster_leave(struct cluster *c);
+
+void cluster_write_metrics(const struct cluster *c, struct exposition *e);

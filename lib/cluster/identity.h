@@ -1,0 +1,24 @@
+/* identity.h - who this node was before: its id and boot number, kept in the data directory.
+ *
+ * The file is bound to the cluster label, the host name and the machine id, for VM templates clone
+ * directories; on another host it is ignored and replaced. Blocking file access of a few hundred
+ * bytes: at start, and when the gossip core says that its identity changed. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct identity {
+    uint64_t id;      /* 48 bits, never 0 */
+    uint64_t boot_ms; /* later than the boot of any earlier run that is remembered here */
+};
+
+/* `data_dir` may be NULL or absent: then the identity is new each time. Only running out of
+ * randomness fails. */
+int identity_load(const char *data_dir, const char *label, uint64_t wall_ms,
+                  struct identity *ret_identity);
+
+/* Written beside and renamed into place. 0 or negative errno with the sentence; NULL data_dir: 0. */
+int identity_save(const char *data_dir, const char *label, const struct identity *identity,
+                  struct error *err);
