@@ -21,7 +21,10 @@ static void flag_list_choices(const struct flag *flag, char *text, size_t bytes)
     size_t used = 0;
     text[0] = 0;
     for (size_t i = 0; flag->choices[i] && used < bytes; i++) {
-        const char *joint = i == 0 ? "" : flag->choices[i + 1] ? ", " : " or ";
+        if (!*flag->choices[i]) {
+            continue; /* "not given" */
+        }
+        const char *joint = used == 0 ? "" : flag->choices[i + 1] ? ", " : " or ";
         int n = snprintf(text + used, bytes - used, "%s%s", joint, flag->choices[i]);
         used += n > 0 ? (size_t)n : 0;
     }

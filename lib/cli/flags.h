@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "cli/text_list.h"
+#include "base/text_list.h"
 
 /* A host, as given (empty: every address of this machine; IPv6 without brackets), and a port. */
 struct host_port {

@@ -1,4 +1,4 @@
-#include "cli/text_list.h"
+#include "base/text_list.h"
 
 #include <errno.h>
 #include <stdlib.h>
