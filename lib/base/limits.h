@@ -54,6 +54,18 @@
 #define LIMIT_FILTER_DEPTH 1000
 #define LIMIT_FILTER_HEAP_KIB 1024
 #define LIMIT_INFO_RETRY_MS 1000
+#define LIMIT_INFO_EVERY_MS 50
+#define LIMIT_STORE_BLOBS 500000        /* of one containerd; more are not taken, counted */
+#define LIMIT_STORE_IMAGES 100000       /* likewise */
+#define LIMIT_STORE_LIST_MS 60000       /* a listing of images or contents, all of it */
+#define LIMIT_STORE_SETTLE_MS 1000      /* after a connection's first listing: the second */
+#define LIMIT_STORE_RELIST_MS (5 * 60 * 1000) /* from then on */
+#define LIMIT_STORE_RETRY_MS 1000       /* after a failed call on a good connection: list again */
+#define LIMIT_IMAGE_FETCHES 1024        /* names waiting to be fetched; more: all are listed */
+#define LIMIT_IMAGE_FETCHES_OPEN 16
+#define LIMIT_BLOB_PROBES 4096          /* digests waiting to be asked for; more: all are listed */
+#define LIMIT_BLOB_PROBES_OPEN 32
+#define LIMIT_MANIFEST_READS 4          /* on the pool at once */
 #define LIMIT_WATCH_DEPTH 64       /* directories above a watched one; then -EINVAL */
 #define LIMIT_WATCH_RETRY_MS 5000  /* a watch that the kernel refuses: "list again" this often */
 
