@@ -1,0 +1,426 @@
+#include "node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "http/head.h"
+
+#define LOAD_PERIOD_MS 1000
+#define METRICS_BYTES (8 * 1024 * 1024)
+#define BASIC_AUTH_ENVIRONMENT "SPEGEL_BASIC_AUTH_DIR" /* instead of AUTH_DIRECTORY */
+
+/* --- what parts ask of each other --- */
+
+static uint64_t node_id_number(const uint8_t id[6])
+{
+    uint64_t number = 0;
+    for (int i = 0; i < 6; i++) {
+        number = number << 8 | id[i];
+    }
+    return number;
+}
+
+static uint64_t node_key(const struct digest *digest, const char *tag)
+{
+    return digest ? gossip_key_digest(digest->bytes) : gossip_key_tag(tag);
+}
+
+static void node_inventory_changed(void *arg, const struct inventory_change *change)
+{
+    struct node *n = arg;
+    uint64_t key = node_key(change->digest, change->tag);
+    if (!n->cluster) {
+        return;
+    }
+    if (change->added) {
+        cluster_add(n->cluster, key);
+    } else {
+        cluster_remove(n->cluster, key);
+    }
+}
+
+static bool node_convert_holder(const struct gossip_holder *holder, struct mirror_holder *ret)
+{
+    for (int i = 0; i < 6; i++) {
+        ret->node_id[i] = (uint8_t)(holder->id >> (40 - 8 * i));
+    }
+    const struct gossip_addr *addr = &holder->addrs[0];
+    memset(&ret->address, 0, sizeof ret->address);
+    if (addr->family == GOSSIP_IPV4) {
+        ret->address.in4.sin_family = AF_INET;
+        ret->address.in4.sin_port = htons(addr->port);
+        memcpy(&ret->address.in4.sin_addr, addr->ip, 4);
+    } else {
+        ret->address.in6.sin6_family = AF_INET6;
+        ret->address.in6.sin6_port = htons(addr->port);
+        memcpy(&ret->address.in6.sin6_addr, addr->ip, 16);
+    }
+    return holder->addr_count > 0;
+}
+
+static size_t node_lookup(void *arg, const struct digest *digest, const char *tag,
+                          struct mirror_holder *ret_holders, size_t max)
+{
+    const struct node *n = arg;
+    struct gossip_holder holders[16];
+    size_t count = gossip_lookup(cluster_core(n->cluster), node_key(digest, tag), holders,
+                                 max < 16 ? max : 16);
+    size_t converted = 0;
+    for (size_t i = 0; i < count; i++) {
+        converted += node_convert_holder(&holders[i], &ret_holders[converted]);
+    }
+    return converted;
+}
+
+static void node_peer_unreachable(void *arg, const uint8_t node_id[6])
+{
+    const struct node *n = arg;
+    cluster_peer_failed(n->cluster, node_id_number(node_id));
+}
+
+static const char *node_authorization(void *arg)
+{
+    const struct node *n = arg;
+    return auth_header(n->auth);
+}
+
+static bool node_held(void *arg, const struct digest *digest)
+{
+    const struct node *n = arg;
+    return inventory_blob(n->inventory, digest) != NULL;
+}
+
+static void node_resolved(void *arg, double seconds)
+{
+    struct node *n = arg;
+    metrics_resolved(n->metrics, seconds);
+}
+
+static bool node_listed(const struct node *n)
+{
+    return !n->containerd || containerd_is_listed(n->containerd);
+}
+
+static bool node_ready(void *arg, struct buf *why)
+{
+    const struct node *n = arg;
+    struct gossip_stats stats;
+    gossip_stats(cluster_core(n->cluster), &stats);
+    (void)buf_printf(why, "\"contents_listed\":%s,\"cluster_joined\":%s,\"members\":%u",
+                     node_listed(n) ? "true" : "false",
+                     cluster_is_ready(n->cluster) ? "true" : "false", stats.alive);
+    if (n->containerd) {
+        (void)buf_printf(why, ",\"containerd_connected\":%s",
+                         containerd_is_connected(n->containerd) ? "true" : "false");
+    }
+    return node_listed(n) && cluster_is_ready(n->cluster);
+}
+
+static int node_cluster_request(void *arg, const char *path, const char *auth, struct buf *body)
+{
+    const struct node *n = arg;
+    return n->cluster ? cluster_serve(n->cluster, path, auth, body) : -EAGAIN;
+}
+
+static const char *node_id_text(void *arg)
+{
+    const struct node *n = arg;
+    return n->cluster ? cluster_id_text(n->cluster) : "";
+}
+
+static void node_load_tick(void *arg)
+{
+    struct node *n = arg;
+    size_t streams = server_streams(n->server);
+    cluster_set_load(n->cluster, (uint8_t)(streams > 63 ? 255 : streams * 4));
+    (void)timer_start(&n->load_timer, LOAD_PERIOD_MS);
+}
+
+/* --- the two small servers --- */
+
+static void respond_text(struct conn *c, int status, const char *type, const struct buf *text)
+{
+    struct buf fields;
+    buf_init(&fields, 256);
+    (void)http_head_field(&fields, "Content-Type", type);
+    server_respond(c, status, &fields, text->data, text->len);
+    buf_done(&fields);
+}
+
+static bool path_is(const struct http_request *request, const char *path)
+{
+    size_t n = strlen(path);
+    return request->method != HTTP_METHOD_OTHER && !strncmp(request->target, path, n) &&
+           (request->target[n] == 0 || request->target[n] == '?');
+}
+
+static void node_metrics_request(void *arg, struct conn *c, const struct http_request *request)
+{
+    const struct node *n = arg;
+    struct buf text;
+    buf_init(&text, METRICS_BYTES);
+    if (path_is(request, "/metrics")) {
+        struct exposition e = {.out = &text};
+        node_write_metrics(n, &e);
+        respond_text(c, e.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+    } else {
+        (void)buf_puts(&text, "not found; see /metrics\n");
+        respond_text(c, 404, "text/plain", &text);
+    }
+    buf_done(&text);
+}
+
+static void node_id_request(void *arg, struct conn *c, const struct http_request *request)
+{
+    const struct node *n = arg;
+    struct buf json;
+    buf_init(&json, 4096);
+    if (path_is(request, "/id") && cluster_id_json(n->cluster, &json) == 0) {
+        respond_text(c, 200, "application/json", &json);
+    } else {
+        respond_text(c, 404, "text/plain", &json);
+    }
+    buf_done(&json);
+}
+
+static void node_request_gone(void *arg, struct conn *c)
+{
+    (void)arg; /* both answer at once, so nothing waits for an answer */
+    (void)c;
+}
+
+/* --- starting --- */
+
+static void node_address_text(const struct host_port *address, char *ret_text, size_t bytes)
+{
+    bool v6 = strchr(address->host, ':') != NULL;
+    (void)snprintf(ret_text, bytes, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
+                   address->port);
+}
+
+static int node_listen(struct node *n, const struct host_port *address,
+                       const struct server_handler *handler, const char *what,
+                       struct server **ret_server, struct error *err)
+{
+    char text[300];
+    node_address_text(address, text, sizeof text);
+    int r = server_new(n->loop, handler, ret_server);
+    if (r < 0) {
+        return error_set(err, r, "%s: %s", what, strerror(-r));
+    }
+    r = server_listen(*ret_server, text, err);
+    return r < 0 ? error_wrap(err, r, "%s", what) : 0;
+}
+
+static int node_start_servers(struct node *n, struct error *err)
+{
+    const struct registry_options *o = n->options;
+    struct server_handler handler = {.request = registry_request, .gone = registry_gone,
+                                     .arg = n->registry};
+    int r = node_listen(n, &o->registry_addr, &handler, "--registry-addr", &n->server, err);
+    handler = (struct server_handler){.request = node_metrics_request, .gone = node_request_gone,
+                                      .arg = n};
+    if (r == 0) {
+        r = node_listen(n, &o->metrics_addr, &handler, "--metrics-addr", &n->metrics_server, err);
+    }
+    handler.request = node_id_request;
+    if (r == 0 && o->http_bootstrap_addr.port) {
+        r = node_listen(n, &o->http_bootstrap_addr, &handler, "--http-bootstrap-addr",
+                        &n->id_server, err);
+    }
+    return r;
+}
+
+static int node_start_cluster(struct node *n, struct error *err)
+{
+    const struct registry_options *o = n->options;
+    char router[300];
+    node_address_text(&o->router_addr, router, sizeof router);
+    const char *pod_ips = getenv("POD_IPS");
+    struct bootstrap_target *targets = calloc(o->static_peers ? o->static_bootstrap_peers.count + 1
+                                                              : 1,
+                                              sizeof *targets);
+    if (!targets) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    struct cluster_config config = {
+        .label = o->cluster_label,
+        .zone = o->zone,
+        .data_dir = o->data_dir,
+        .router_addr = router,
+        .router_host = o->router_addr.host,
+        .registry_port = server_port(n->server),
+        .advertise = (const char *const *)o->advertise_addrs.items,
+        .advertise_count = o->advertise_addrs.count,
+        .pod_ips = pod_ips && *pod_ips ? pod_ips : getenv("POD_IP"),
+        .bootstrap = {.targets = targets},
+        .authorization = node_authorization,
+        .arg = n,
+    };
+    if (o->bootstrap_kind == BOOTSTRAP_DNS) {
+        targets[0] = (struct bootstrap_target){o->dns_bootstrap_domain, o->router_addr.port};
+        config.bootstrap.target_count = 1;
+    } else if (o->bootstrap_kind == BOOTSTRAP_HTTP) {
+        config.bootstrap.url = o->http_bootstrap_url;
+        config.bootstrap.ca_dir = o->http_bootstrap_cert_dir;
+    } else if (o->static_peers) {
+        config.bootstrap.target_count = o->static_bootstrap_peers.count;
+        for (size_t i = 0; i < o->static_bootstrap_peers.count; i++) {
+            targets[i] = (struct bootstrap_target){o->static_peers[i].host, o->static_peers[i].port};
+        }
+    }
+    int r = cluster_new(n->loop, n->fetcher, &config, &n->cluster, err);
+    free(targets);
+    return r < 0 ? error_wrap(err, r, "--router-addr") : 0;
+}
+
+static int node_start_stores(struct node *n, struct error *err)
+{
+    const struct registry_options *o = n->options;
+    if (o->use_containerd) {
+        struct containerd_config config = {.socket = o->containerd_sock,
+                                           .namespace = o->containerd_namespace,
+                                           .content_path = o->containerd_content_path};
+        return containerd_new(n->loop, n->inventory, &config, &n->containerd, err);
+    }
+    n->layouts = calloc(o->layouts.count + 1, sizeof *n->layouts);
+    if (!n->layouts) {
+        return error_set(err, -ENOMEM, "out of memory");
+    }
+    for (; n->layout_count < o->layouts.count; n->layout_count++) {
+        int r = layout_new(n->loop, n->inventory, o->layouts.items[n->layout_count],
+                           &n->layouts[n->layout_count], err);
+        if (r < 0) {
+            return error_wrap(err, r, "--store");
+        }
+    }
+    return 0;
+}
+
+static int node_start_registry(struct node *n, struct error *err)
+{
+    const struct registry_options *o = n->options;
+    const char *auth_directory = getenv(BASIC_AUTH_ENVIRONMENT);
+    struct mirror_config mirror = {
+        .resolve_timeout_ms = (uint32_t)o->mirror_resolve_timeout_ms,
+        .resolve_retries = o->mirror_resolve_retries,
+        .lookup = node_lookup,
+        .unreachable = node_peer_unreachable,
+        .authorization = node_authorization,
+        .held = node_held,
+        .arg = n,
+    };
+    int r = loop_new(&n->loop);
+    r = r < 0 ? r : inventory_new(n->filter, node_inventory_changed, n, &n->inventory);
+    r = r < 0 ? r : metrics_new(&n->metrics);
+    r = r < 0 ? r : auth_new(n->loop, auth_directory ? auth_directory : AUTH_DIRECTORY, &n->auth);
+    r = r < 0 ? r : fetcher_new(n->loop, &n->fetcher);
+    r = r < 0 ? r : mirror_new(n->loop, &mirror, &n->mirror);
+    if (r < 0) {
+        return error_set(err, r, "starting: %s", strerror(-r));
+    }
+    mirror_on_resolved(n->mirror, node_resolved, n);
+    struct registry_config registry = {
+        .inventory = n->inventory,
+        .filter = n->filter,
+        .mirror = n->mirror,
+        .metrics = n->metrics,
+        .auth = n->auth,
+        .ready = node_ready,
+        .cluster = node_cluster_request,
+        .node_id = node_id_text,
+        .arg = n,
+    };
+    r = registry_new(n->loop, &registry, &n->registry);
+    return r < 0 ? error_set(err, r, "starting: %s", strerror(-r)) : 0;
+}
+
+int node_start(struct node *n, const struct registry_options *options, struct error *err)
+{
+    *n = (struct node){.options = options};
+    int r = filter_new((const char *const *)options->registry_filters.items,
+                       options->registry_filters.count,
+                       (const char *const *)options->mirrored_registries.items,
+                       options->mirrored_registries.count, &n->filter, err);
+    r = r < 0 ? r : node_start_registry(n, err);
+    r = r < 0 ? r : node_start_servers(n, err);
+    r = r < 0 ? r : node_start_cluster(n, err);
+    r = r < 0 ? r : node_start_stores(n, err);
+    if (r == 0 && options->write_configuration && config_writer_new(n, &n->config_writer) < 0) {
+        r = error_set(err, -ENOMEM, "out of memory");
+    }
+    if (r == 0) {
+        timer_init(&n->load_timer, n->loop, node_load_tick, n);
+        (void)timer_start(&n->load_timer, LOAD_PERIOD_MS);
+        log_info("running", LOG_STR("id", cluster_id_text(n->cluster)),
+                 LOG_INT("registry_port", server_port(n->server)),
+                 LOG_STR("cluster", options->cluster_label));
+    }
+    return r;
+}
+
+/* --- ending --- */
+
+static void node_drained(void *arg)
+{
+    const struct node *n = arg;
+    loop_stop(n->loop);
+}
+
+void node_leave(struct node *n)
+{
+    if (n->leaving) {
+        return;
+    }
+    n->leaving = true;
+    log_info("leaving", LOG_INT("streams", server_streams(n->server)));
+    registry_set_leaving(n->registry);
+    cluster_leave(n->cluster);
+    server_drain(n->server, LIMIT_SHUTDOWN_DRAIN_MS, node_drained, n);
+}
+
+static void node_stop_loop(void *arg)
+{
+    loop_stop(arg);
+}
+
+/* Cancelled transfers and look-ups still report once: let the loop turn for a moment. */
+static void node_let_callbacks_run(struct loop *loop)
+{
+    struct timer timer;
+    timer_init(&timer, loop, node_stop_loop, loop);
+    if (timer_start(&timer, 20) == 0) {
+        loop_run(loop);
+        timer_stop(&timer);
+    }
+}
+
+void node_done(struct node *n)
+{
+    if (n->loop) {
+        timer_stop(&n->load_timer);
+        config_writer_free(n->config_writer);
+        server_free(n->id_server);
+        server_free(n->metrics_server);
+        server_free(n->server);
+        containerd_free(n->containerd);
+        for (size_t i = 0; i < n->layout_count; i++) {
+            layout_free(n->layouts[i]);
+        }
+        free(n->layouts);
+        cluster_free(n->cluster);
+        n->cluster = NULL;
+        registry_free(n->registry);
+        mirror_free(n->mirror);
+        node_let_callbacks_run(n->loop);
+        fetcher_free(n->fetcher);
+        auth_free(n->auth);
+        metrics_free(n->metrics);
+        inventory_free(n->inventory);
+        /* The loop itself stays: a look-up may still sit on the pool, and the process ends here. */
+    }
+    filter_free(n->filter);
+}

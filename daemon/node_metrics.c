@@ -1,0 +1,166 @@
+/* What GET /metrics answers: the figures of every part, under their metric names. */
+#include <stdio.h>
+
+#include "node.h"
+
+static void write_inventory(const struct node *n, struct exposition *e)
+{
+    struct inventory_figures figures[256];
+    size_t count = inventory_figures(n->inventory, figures, 256);
+    const struct {
+        const char *name, *help;
+    } families[] = {
+        {"spegel_advertised_image_tags", "Number of image tags advertised to be available."},
+        {"spegel_advertised_image_digests", "Number of image digests advertised to be available."},
+        {"spegel_advertised_content_digests",
+         "Number of content digests advertised to be available."},
+    };
+    for (size_t f = 0; f < 3; f++) {
+        exposition_family(e, families[f].name, "gauge", families[f].help);
+        for (size_t i = 0; i < count; i++) {
+            const struct inventory_figures *one = &figures[i];
+            size_t value = f == 0   ? one->tags
+                           : f == 1 ? one->image_digests
+                                    : one->content_digests;
+            exposition_sample(e, families[f].name,
+                              (struct label[]){{"registry", one->registry}, {0}}, (double)value);
+        }
+    }
+    exposition_gauge(e, "spegel_held_blobs", "Blobs this node holds.",
+                     (double)inventory_blob_count(n->inventory));
+}
+
+static void write_loop(const struct node *n, struct exposition *e)
+{
+    const struct loop_delay *delay = loop_delay(n->loop);
+    double bounds[11];
+    struct histogram h;
+    for (size_t i = 0; i < 11; i++) {
+        bounds[i] = loop_delay_bounds_ms[i] / 1000.0;
+    }
+    histogram_init(&h, bounds, 11);
+    for (size_t i = 0; i < 12; i++) {
+        h.counts[i] = delay->buckets[i];
+    }
+    h.count = delay->count;
+    h.sum = delay->sum_ms / 1000.0;
+    exposition_family(e, "spegel_loop_delay_seconds", "histogram",
+                      "How late the event loop's heartbeat ran.");
+    exposition_histogram(e, "spegel_loop_delay_seconds", NULL, &h);
+    exposition_gauge(e, "spegel_loop_delay_max_seconds", "The longest of these since start.",
+                     delay->max_ms / 1000.0);
+}
+
+struct named_count {
+    const char *name;
+    uint64_t count;
+};
+
+static void write_named(struct exposition *e, const char *family, const char *help,
+                        const char *label, const struct named_count *counts, size_t n)
+{
+    exposition_family(e, family, "counter", help);
+    for (size_t i = 0; i < n; i++) {
+        exposition_sample(e, family, (struct label[]){{label, counts[i].name}, {0}},
+                          (double)counts[i].count);
+    }
+}
+#define WRITE_NAMED(e, family, help, label, counts)                                                \
+    write_named(e, family, help, label, counts, sizeof(counts) / sizeof(counts)[0])
+
+static void write_server(const struct node *n, struct exposition *e)
+{
+    const struct server_counters *s = server_counters(n->server);
+    const struct registry_counters *r = registry_counters(n->registry);
+    const struct named_count refused[] = {
+        {"bad_request", s->bad_requests},     {"head_too_large", s->head_too_large},
+        {"target_too_long", s->target_too_long}, {"with_body", s->with_body},
+        {"slow_head", s->slow_heads},         {"idle", s->idle_closed},
+        {"stalled_client", s->stalled_clients}, {"evicted", s->evicted},
+        {"connection_cap", s->refused_cap},   {"bad_path", r->bad_paths},
+        {"bad_method", r->bad_methods},       {"unauthorized", r->unauthorized},
+        {"filtered", r->filtered},            {"stream_cap", r->over_stream_cap},
+        {"ambiguous_tag", r->ambiguous_tags},
+    };
+    WRITE_NAMED(e, "spegel_http_refused_total", "Requests and connections refused, by reason.",
+                "reason", refused);
+    exposition_counter(e, "spegel_http_connections_total", "Connections accepted.",
+                       (double)s->accepted);
+    exposition_counter(e, "spegel_http_accept_errors_total", "Connections that failed at once.",
+                       (double)s->accept_errors);
+    exposition_gauge(e, "spegel_http_connections", "Connections open.",
+                     (double)server_connections(n->server));
+    exposition_gauge(e, "spegel_http_streams", "Bodies being sent.",
+                     (double)server_streams(n->server));
+    exposition_counter(e, "spegel_withdrawn_total",
+                       "Blobs withdrawn because their file was gone or wrong.",
+                       (double)(r->withdrawn + r->wrong_manifests));
+}
+
+static void write_mirror(const struct node *n, struct exposition *e)
+{
+    const struct mirror_counters *m = mirror_counters(n->mirror);
+    const struct named_count events[] = {
+        {"hit", m->hits},
+        {"miss", m->misses},
+        {"resumed", m->resumed},
+        {"hedged", m->hedged},
+        {"stalled", m->stalled},
+        {"mismatch", m->mismatches},
+        {"doubted", m->doubted},
+        {"excluded", m->excluded},
+        {"peer_error", m->peer_errors},
+        {"peer_busy", m->peer_busy},
+        {"cut_short", m->cut_short},
+        {"over_cap", m->over_cap},
+        {"verify_wait", m->verify_budget_waits},
+    };
+    WRITE_NAMED(e, "spegel_mirror_events_total", "What happened to requests that peers answered.",
+                "event", events);
+    const struct named_count bytes[] = {
+        {"spliced", m->bytes_spliced},
+        {"copied", m->bytes_copied},
+        {"verified", m->bytes_verified},
+    };
+    WRITE_NAMED(e, "spegel_mirror_relayed_bytes_total", "Body bytes from peers, by path.", "path",
+                bytes);
+}
+
+static void write_containerd(const struct node *n, struct exposition *e)
+{
+    if (!n->containerd) {
+        return;
+    }
+    const struct containerd_counters *c = containerd_counters(n->containerd);
+    exposition_gauge(e, "spegel_containerd_connected", "Whether containerd's socket answers.",
+                     containerd_is_connected(n->containerd));
+    const struct named_count events[] = {
+        {"connect", c->connects},
+        {"disconnect", c->disconnects},
+        {"event", c->events},
+        {"malformed_event", c->malformed_events},
+        {"malformed_name", c->malformed_names},
+        {"malformed_content", c->malformed_contents},
+        {"unparsable_manifest", c->unparsable_manifests},
+        {"wrong_size", c->wrong_sizes},
+        {"rescan", c->rescans},
+        {"overflow", c->overflows},
+        {"info_miss", c->info_misses},
+        {"failed_call", c->failed_calls},
+        {"over_limit", c->over_limit},
+    };
+    WRITE_NAMED(e, "spegel_containerd_events_total", "What came from containerd, by kind.", "kind",
+                events);
+}
+
+void node_write_metrics(const struct node *n, struct exposition *e)
+{
+    metrics_write(n->metrics, e);
+    write_inventory(n, e);
+    write_server(n, e);
+    write_mirror(n, e);
+    write_containerd(n, e);
+    cluster_write_metrics(n->cluster, e);
+    write_loop(n, e);
+    metrics_write_process(e);
+}
