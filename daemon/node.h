@@ -57,6 +57,11 @@ void node_leave(struct node *n);
 /* After the loop ended; NULL parts are fine. */
 void node_done(struct node *n);
 
+/* node_servers.c: listens on the three ports; for node_start. */
+int node_start_servers(struct node *n, struct error *err);
+/* "host:port", bracketed where it must be. */
+void node_address_text(const struct host_port *address, char *ret_text, size_t bytes);
+
 /* node_metrics.c: what GET /metrics answers. */
 void node_write_metrics(const struct node *n, struct exposition *e);
 

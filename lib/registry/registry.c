@@ -10,9 +10,9 @@
 #include "http/head.h"
 #include "oci/problem.h"
 #include "registry/answer.h"
+#include "registry/record.h"
 
 #define FIELDS_BYTES 4096
-#define STATUS_CLIENT_GONE 499 /* in metrics only: the client left before an answer */
 #define CLUSTER_BODY_BYTES (64 * 1024 * 1024)
 
 int registry_new(struct loop *loop, const struct registry_config *config,
@@ -35,60 +35,6 @@ void registry_free(struct registry *r)
         serve_done(r);
         free(r);
     }
-}
-
-/* --- answers --- */
-
-void answer_no_memory(struct conn *c)
-{
-    struct buf none;
-    buf_init(&none, 0);
-    server_respond(c, 503, &none, NULL, 0);
-}
-
-void answer_json(struct conn *c, int status, const struct buf *fields, const struct buf *json)
-{
-    struct buf all;
-    buf_init(&all, FIELDS_BYTES);
-    int status_or_error = http_head_field(&all, "Content-Type", "application/json");
-    if (status_or_error == 0 && fields && fields->len) {
-        status_or_error = buf_append(&all, fields->data, fields->len);
-    }
-    if (status_or_error < 0) {
-        answer_no_memory(c);
-    } else {
-        server_respond(c, status, &all, json->data, json->len);
-    }
-    buf_done(&all);
-}
-
-void answer_problem(struct conn *c, int status, const char *code, const char *message,
-                    const char *detail_json)
-{
-    struct buf fields, json;
-    buf_init(&fields, FIELDS_BYTES);
-    buf_init(&json, 64 * 1024);
-    int failed = problem_write(&json, code, message, detail_json);
-    if (status == 405) {
-        failed |= http_head_field(&fields, "Allow", "GET, HEAD");
-    } else if (status == 401) {
-        failed |= http_head_field(&fields, "WWW-Authenticate", "Basic realm=\"spegel\"");
-    } else if (status == 503) {
-        failed |= http_head_field(&fields, "Retry-After", "1");
-    }
-    if (failed) {
-        answer_no_memory(c);
-    } else {
-        answer_json(c, status, &fields, &json);
-    }
-    buf_done(&fields);
-    buf_done(&json);
-}
-
-int answer_fields(struct buf *fields, const struct registry_query *q)
-{
-    return q->registry_as_given[0] ? http_head_field(fields, "OCI-Namespace", q->registry_as_given)
-                                   : 0;
 }
 
 /* --- what is asked, and by whom --- */
@@ -132,83 +78,6 @@ static bool registry_read_query(struct registry *r, struct conn *c, struct regis
         r->last_containerd_s = (double)clock_wall_ms() / 1000.0;
     }
     return true;
-}
-
-/* --- metrics of one request --- */
-
-static const char *registry_method_label(const struct http_request *request)
-{
-    return request->method == HTTP_METHOD_GET    ? "GET"
-           : request->method == HTTP_METHOD_HEAD ? "HEAD"
-                                                 : "other";
-}
-
-static enum metrics_handler registry_handler_of(const char *target)
-{
-    if (!strncmp(target, "/v2", 3)) {
-        return METRICS_V2;
-    }
-    if (!strncmp(target, "/readyz", 7)) {
-        return METRICS_READYZ;
-    }
-    if (!strncmp(target, "/livez", 6) || !strncmp(target, "/healthz", 8)) {
-        return METRICS_LIVEZ;
-    }
-    return METRICS_OTHER;
-}
-
-/* Kept beside a request until its response is over, when `finished` frees it. */
-struct request_record {
-    struct registry *registry;
-    enum metrics_handler handler;
-    const char *method;
-    uint64_t started_us;
-    bool counts_as_mirror_request;
-    enum metrics_source source;
-    char target[128]; /* cut; for the log */
-    char registry_name[REFERENCE_REGISTRY_BYTES];
-};
-
-static void registry_finished(void *arg, struct conn *c, int status, uint64_t bytes)
-{
-    (void)c;
-    struct request_record *record = arg;
-    struct registry *r = record->registry;
-    double seconds = (double)(clock_now_us() - record->started_us) / 1e6;
-    bool good = status >= 200 && status < 400;
-    metrics_end(r->config.metrics, record->handler, record->method, status, seconds, bytes);
-    if (record->counts_as_mirror_request) {
-        metrics_mirror_request(r->config.metrics, record->registry_name, good,
-                               (double)clock_wall_ms() / 1000.0);
-    }
-    if (good && record->handler == METRICS_V2) {
-        metrics_bytes(r->config.metrics, record->source, bytes);
-    }
-    if (record->handler == METRICS_V2 || record->handler == METRICS_OTHER) {
-        log_debug("request", LOG_STR("method", record->method), LOG_STR("target", record->target),
-                  LOG_INT("status", status), LOG_INT("bytes", bytes),
-                  LOG_INT("us", seconds * 1e6));
-    }
-    free(record);
-}
-
-static struct request_record *registry_record(struct registry *r, struct conn *c,
-                                              const struct http_request *request)
-{
-    struct request_record *record = malloc(sizeof *record);
-    if (!record) {
-        return NULL;
-    }
-    *record = (struct request_record){.registry = r,
-                                      .handler = registry_handler_of(request->target),
-                                      .method = registry_method_label(request),
-                                      .started_us = conn_request_started_us(c),
-                                      .source = METRICS_STORE};
-    (void)snprintf(record->target, sizeof record->target, "%s", request->target);
-    metrics_begin(r->config.metrics, record->handler);
-    conn_on_finished(c, registry_finished, record);
-    conn_set_user(c, record);
-    return record;
 }
 
 /* --- routes --- */
@@ -446,7 +315,7 @@ static void registry_v2(struct registry *r, struct conn *c, struct registry_quer
 void registry_request(void *arg, struct conn *c, const struct http_request *request)
 {
     struct registry *r = arg;
-    struct request_record *record = registry_record(r, c, request);
+    struct request_record *record = record_new(r, c, request);
     struct registry_query q = {.request = request};
     struct error err;
     const char *code = "UNSUPPORTED";
@@ -469,13 +338,7 @@ void registry_gone(void *arg, struct conn *c)
     struct registry *r = arg;
     serve_gone(r, c);
     mirror_gone(r->config.mirror, c);
-    struct request_record *record = conn_user(c);
-    if (record) { /* never answered: `finished` will not come */
-        metrics_end(r->config.metrics, record->handler, record->method, STATUS_CLIENT_GONE,
-                    (double)(clock_now_us() - record->started_us) / 1e6, 0);
-        conn_set_user(c, NULL);
-        free(record);
-    }
+    record_gone(c);
 }
 
 void registry_set_leaving(struct registry *r)

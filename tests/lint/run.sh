@@ -1,7 +1,8 @@
 #!/bin/sh
 # Every check of the sources; all run, and all failures are told, before it exits.
+# shellcheck disable=SC2317 # the functions are called through check
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 failed=0
 check() {
     name=$1
