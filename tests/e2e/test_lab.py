@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -86,6 +87,29 @@ def test_images_differ_in_what_the_field_differs_in():
     assert not {d["digest"] for d in other.layers} & {d["digest"] for d in plain.layers}
 
 
+def test_daemons_without_containerd_share_a_layout_from_disk(built_daemon):
+    with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
+        image = images.image(layers=2, layer_mb=SMALL_MB)
+        path = os.path.join(l.net.directory, "layout")
+        images.layout(image, path, "registry.lab:5000/app:v1")
+        l.add_node(start=False, stores=[path])
+        l.add_node(start=False)
+        l.start()
+        layer = image.layers[0]["digest"]
+        url = f"/v2/app/blobs/{layer}?ns=registry.lab:5000"
+        assert l.nodes[0].get(url).status == 200
+        l.settle(lambda: l.nodes[1].get(url).status == 200, what="the second node to find it")
+        assert l.nodes[1].get(url).body == image.blob(layer)
+        assert l.nodes[1].daemon.metrics()
+
+
+def test_a_daemon_that_ends_by_itself_fails_the_lab(built_daemon):
+    with pytest.raises(lab.LabError, match="ended by itself"):
+        with lab.Lab(nodes=1, upstream=False, containerd=False) as l:
+            os.kill(l.nodes[0].daemon.pid, signal.SIGKILL)
+            l.nodes[0].daemon.wait()
+
+
 @pytest.fixture
 def two_hosts(real_network):
     """Two hosts; the second serves its directory over HTTP, with 4 MB of zeros in it."""
@@ -164,7 +188,8 @@ def test_two_labs_at_once_do_not_meet(real_network):
 def leftovers(prefix):
     """Namespaces, directories and processes that still carry a lab's prefix."""
     found = sweep.namespaces(prefix)
-    found += [e for e in os.listdir("/tmp") if e.startswith(prefix + "-")]
+    top = os.environ.get("SPEGEL_LAB_DIR") or tempfile.gettempdir()
+    found += [e for e in os.listdir(top) if e.startswith(prefix + "-")]
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as f:

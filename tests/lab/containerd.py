@@ -2,6 +2,7 @@
 
 import functools
 import os
+import socket
 import subprocess
 import tempfile
 
@@ -98,6 +99,7 @@ class Containerd(Process):
 
     @property
     def cri(self):
+        """Its CRI client; a new one after each start."""
         if self._cri is None:
             self._cri = Cri(self.socket)
         return self._cri
@@ -108,6 +110,10 @@ class Containerd(Process):
             self._services = Services(self.socket, self.NAMESPACE)
         return self._services
 
+    def launch(self):
+        self.forget()  # a channel to the one before would take seconds to find the new one
+        return super().launch()
+
     def forget(self):
         """Closes our connections to it."""
         for client in (self._cri, self._services):
@@ -116,12 +122,12 @@ class Containerd(Process):
         self._cri = self._services = None
 
     def ready(self):
-        if not os.path.exists(self.socket):
-            return False
-        try:
+        try:  # asked only once somebody listens, since gRPC would back off
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.connect(self.socket)
             self.cri.version()
             return True
-        except rpc.RpcError:
+        except (OSError, rpc.RpcError):
             return False
 
     def blob_path(self, digest):

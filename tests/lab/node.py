@@ -4,7 +4,7 @@ import time
 
 from . import web
 from .containerd import Containerd
-from .spegel import REGISTRY_PORT, ROUTER_PORT, Spegel
+from .spegel import REGISTRY_PORT, ROUTER_PORT, Spegel, binary
 
 MIRROR = f"http://127.0.0.1:{REGISTRY_PORT}"
 
@@ -50,6 +50,12 @@ class Node:
         """Points this node's containerd at its own daemon for a Registry, or straight at it."""
         self.containerd.write_hosts(registry.address, hosts_toml(
             registry.url, MIRROR if on else None, resolve))
+
+    def configure(self, *args):
+        """Runs `spegel configuration` for this node's containerd, mirror target included, with
+        further flags."""
+        return self.host.run([binary(), "configuration", "--containerd-registry-config-path",
+                              self.containerd.certs_d, "--mirror-targets", MIRROR, *args]).stdout
 
     def pull(self, image, timeout_s=120.0):
         """Pulls through CRI; returns the seconds it took. Raises rpc.RpcError."""
