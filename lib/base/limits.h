@@ -50,6 +50,10 @@
 #define LIMIT_JSON_NESTING 64
 #define LIMIT_JSON_VALUES 65536                 /* of one document: each costs 64 bytes or more */
 #define LIMIT_MANIFEST_ANNOTATIONS_BYTES 65536  /* longer ones are left out of referrers */
+#define LIMIT_MEDIA_TYPES 1024                  /* different ones; manifests of others go by OCI's */
+#define LIMIT_SCAN_BLOBS 1024                   /* directory entries a step on the pool */
+#define LIMIT_SCAN_MANIFESTS 16                 /* manifests read a step on the pool */
+#define LIMIT_READER_RETRY_MS 1000              /* manifests that could not be read just now */
 #define LIMIT_FILTER_MATCH 100000               /* PCRE2 steps; an expression over it matches */
 #define LIMIT_FILTER_DEPTH 1000
 #define LIMIT_FILTER_HEAP_KIB 1024

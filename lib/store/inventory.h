@@ -51,19 +51,42 @@ int inventory_new(const struct filter *filter, inventory_listener *listener, voi
                   struct inventory **ret_inventory);
 void inventory_free(struct inventory *inv); /* tells the listener nothing */
 
+/* Between these (they nest) the listener is told nothing and reaching is not taken back, so that a
+ * listing of thousands costs one recomputation and no announcement comes and goes. Never needed for
+ * correctness; begin and end within one callback of the loop. */
+void inventory_batch_begin(struct inventory *inv);
+void inventory_batch_end(struct inventory *inv);
+
 /* --- told by stores; each is idempotent; 0 or -ENOMEM (then nothing changed) --- */
+
+/* The same blob may lie in several roots; the first sound copy is served. A new size of a copy
+ * replaces the old. */
 int inventory_add_blob(struct inventory *inv, const struct digest *d, int64_t size_bytes,
                        const struct blob_root *root);
-void inventory_remove_blob(struct inventory *inv, const struct digest *d);
+void inventory_remove_blob(struct inventory *inv, const struct digest *d); /* every copy */
+void inventory_remove_copy(struct inventory *inv, const struct digest *d,
+                           const struct blob_root *root);
 
-/* What a manifest blob says; `m` is borrowed for the call. May come before or after the blob. */
+/* The copy that is served was found corrupt: it counts as not held, whatever a listing says, until
+ * its store removes it or reports another size. Another copy takes its place. */
+void inventory_condemn(struct inventory *inv, const struct digest *d);
+
+/* A manifest's file may have been rewritten: inventory_unparsed returns it (again). */
+void inventory_recheck(struct inventory *inv, const struct digest *d);
+
+/* What a manifest blob says; `m` is borrowed for the call. May come before or after the blob. The
+ * digest names the content, so what a second call says is taken to be the same. */
 int inventory_set_manifest(struct inventory *inv, const struct digest *d,
                            const struct manifest *m);
 
 /* An image record. `name` is parsed here: 0, -EINVAL for a name that is no reference (err says
  * why; the caller counts and logs it once), -ENOMEM. A second call moves the tag. Names without a
  * tag ("repo@sha256:…") make their digest reachable. `media_type` (may be NULL) is the
- * descriptor's. `announce_tag` false: the tag is answered here but not announced. */
+ * descriptor's. `announce_tag` false: the tag is answered here but not announced.
+ *
+ * A name that starts with '/' ("/app:v1") has no registry: it is answered whatever registry is
+ * asked for, unless an image of that very registry has the tag, and its tag is never announced.
+ * A name with both a tag and a digest counts as one without a tag: the tag has its own record. */
 int inventory_set_image(struct inventory *inv, const char *name, const struct digest *target,
                         const char *media_type, bool announce_tag, struct error *err);
 void inventory_remove_image(struct inventory *inv, const char *name);
@@ -98,7 +121,8 @@ size_t inventory_tags(const struct inventory *inv, const char *registry, const c
 bool inventory_has_repository(const struct inventory *inv, const char *registry,
                               const char *repository);
 
-/* Manifests held here whose `subject` is `d` (referrers). */
+/* Manifests held here, and not filtered, whose `subject` is `d` (referrers). Their children are left
+ * out. */
 typedef void inventory_referrer_fn(void *arg, const struct inventory_blob *blob,
                                    const struct manifest *m);
 void inventory_referrers(const struct inventory *inv, const struct digest *d,
@@ -114,16 +138,16 @@ size_t inventory_figures(const struct inventory *inv, struct inventory_figures *
                          size_t max);
 size_t inventory_blob_count(const struct inventory *inv);
 
-/* Walks all blobs of one root (a rescan compares them with the directory). fn may remove the blob
- * it was given. */
+/* Walks all blobs of one root, condemned ones included (a rescan compares them with the directory).
+ * `size_bytes` and `root` are that copy's. fn may remove the blob it was given. */
 typedef void inventory_blob_fn(void *arg, const struct inventory_blob *blob);
 void inventory_each_blob(struct inventory *inv, const struct blob_root *root,
                          inventory_blob_fn *fn, void *arg);
-/* And all image names set by a store (for comparison with a fresh listing). */
+/* And all image names (for comparison with a fresh listing). fn may remove the image. */
 typedef void inventory_image_fn(void *arg, const char *name, const struct digest *target);
 void inventory_each_image(struct inventory *inv, inventory_image_fn *fn, void *arg);
 
 /* Opens a held blob's file read-only, checking type and size: an fd (caller closes), or -ENOENT
  * when it is gone or wrong; then the blob was withdrawn from the inventory (and pointers to it are
- * dead). Other errors (EMFILE, EACCES) withdraw nothing. */
+ * dead). A copy that is gone or wrong is withdrawn and the next one tried. Other errors (EMFILE, EACCES) withdraw nothing. */
 int inventory_open(struct inventory *inv, const struct digest *d);

@@ -1,0 +1,32 @@
+/* reader.h - reads, for an inventory, the manifests it asks for, until it asks for none.
+ *
+ * Takes inventory_unparsed's digests, reads them on the pool and tells the inventory what they say.
+ * What it finds decides about the file: corrupt bytes are condemned (inventory_condemn), a missing
+ * file is withdrawn, sound bytes that are no manifest stay held as a blob. Errors of the moment are
+ * tried again after LIMIT_READER_RETRY_MS. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/loop.h"
+#include "store/inventory.h"
+
+struct reader;
+
+struct reader_counters {
+    uint64_t read, unparsable, corrupt, missing, retried;
+};
+
+/* `idle` (may be NULL) runs from the loop each time there is nothing left to read after a
+ * reader_kick; both outlive the reader. 0 or -ENOMEM. */
+int reader_new(struct loop *loop, struct inventory *inventory, void (*idle)(void *arg), void *arg,
+               struct reader **ret_reader);
+void reader_free(struct reader *r); /* NULL is fine; no callback runs after */
+
+/* There may be something to read: call after telling the inventory of blobs or images. Cheap, and
+ * as often as one likes. */
+void reader_kick(struct reader *r);
+bool reader_is_idle(const struct reader *r);
+
+const struct reader_counters *reader_counters(const struct reader *r);
