@@ -1,0 +1,120 @@
+#include "registry/doubt.h"
+
+#include "base/limits.h"
+
+enum doubt_kind {
+    DOUBT_CONTRIBUTED,
+    DOUBT_DELIVERED,
+    DOUBT_DOUBTED,
+    DOUBT_EXCLUDED, /* stays, whatever else happens */
+};
+
+void doubt_init(struct doubt *d)
+{
+    marks_init(&d->marks, LIMIT_DOUBTS);
+}
+
+void doubt_done(struct doubt *d)
+{
+    marks_done(&d->marks);
+}
+
+static bool is_recent(const struct mark *mark, uint64_t now_ms)
+{
+    return now_ms - mark->at_ms < LIMIT_DOUBT_MS;
+}
+
+/* Backwards, because clearing one moves the last into its place; marks_clear frees the digest's
+ * entry with its last mark. */
+static void forget_stale(struct doubt *d, const struct digest *digest, bool held, uint64_t now_ms)
+{
+    size_t count;
+    struct mark *marks = marks_of(&d->marks, digest, &count);
+    for (size_t i = count; i-- > 0;) {
+        bool partial = marks[i].kind == DOUBT_CONTRIBUTED;
+        bool void_now = marks[i].kind != DOUBT_EXCLUDED && (held || !is_recent(&marks[i], now_ms));
+        if (partial || void_now) {
+            const struct mark gone = marks[i];
+            marks_clear(&d->marks, digest, gone.node_id);
+        }
+    }
+}
+
+bool doubt_asked_from_start(struct doubt *d, const struct digest *digest, bool held,
+                            uint64_t now_ms, size_t *ret_new)
+{
+    forget_stale(d, digest, held, now_ms);
+    size_t count, doubted = 0;
+    struct mark *marks = marks_of(&d->marks, digest, &count);
+    *ret_new = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (marks[i].kind == DOUBT_DELIVERED) {
+            marks[i].kind = DOUBT_DOUBTED;
+            marks[i].at_ms = now_ms;
+            ++*ret_new;
+        }
+        doubted += marks[i].kind >= DOUBT_DOUBTED && is_recent(&marks[i], now_ms);
+    }
+    return doubted > 0;
+}
+
+static void raise_to(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                     enum doubt_kind kind, uint64_t now_ms)
+{
+    const struct mark *mark = marks_get(&d->marks, digest, node_id);
+    if (!mark || mark->kind <= kind) {
+        (void)marks_set(&d->marks, digest, node_id, (uint8_t)kind, now_ms);
+    }
+}
+
+void doubt_contributed(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                       uint64_t now_ms)
+{
+    raise_to(d, digest, node_id, DOUBT_CONTRIBUTED, now_ms);
+}
+
+void doubt_delivered(struct doubt *d, const struct digest *digest, uint64_t now_ms)
+{
+    size_t count;
+    struct mark *marks = marks_of(&d->marks, digest, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (marks[i].kind == DOUBT_CONTRIBUTED) {
+            marks[i].kind = DOUBT_DELIVERED;
+            marks[i].at_ms = now_ms;
+        }
+    }
+}
+
+void doubt_verified(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                    bool match, uint64_t now_ms)
+{
+    if (match) {
+        marks_clear(&d->marks, digest, node_id);
+    } else {
+        raise_to(d, digest, node_id, DOUBT_EXCLUDED, now_ms);
+    }
+}
+
+void doubt_suspect(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                   uint64_t now_ms)
+{
+    raise_to(d, digest, node_id, DOUBT_DOUBTED, now_ms);
+}
+
+bool doubt_is_doubted(const struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                      uint64_t now_ms)
+{
+    const struct mark *mark = marks_get(&d->marks, digest, node_id);
+    return mark && mark->kind == DOUBT_DOUBTED && is_recent(mark, now_ms);
+}
+
+bool doubt_is_excluded(const struct doubt *d, const struct digest *digest, const uint8_t *node_id)
+{
+    const struct mark *mark = marks_get(&d->marks, digest, node_id);
+    return mark && mark->kind == DOUBT_EXCLUDED;
+}
+
+void doubt_forget_node(struct doubt *d, const uint8_t *node_id)
+{
+    marks_forget_node(&d->marks, node_id);
+}

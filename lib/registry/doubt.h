@@ -1,0 +1,46 @@
+/* doubt.h - which copies this node has reason to distrust (architecture.md, "Failing", "Doubt").
+ *
+ * Large blobs are relayed unverified and containerd checks the digest of the whole. So when all of
+ * a blob went to this node's containerd, the digest did not then appear in its store, and it is
+ * asked for from the start again within LIMIT_DOUBT_MS, whoever gave the bytes is doubted: others
+ * are preferred, and what passes is hashed. A mismatch excludes the holder for that digest until it
+ * restarts (or the table is full); a match clears it. Time is an argument; without memory a remark
+ * is lost, which costs one more failed pull. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "registry/marks.h"
+
+struct doubt {
+    struct marks marks;
+};
+
+void doubt_init(struct doubt *d);
+void doubt_done(struct doubt *d);
+
+/* containerd asks for all of it. Returns whether some holder is doubted, i.e. whether to hash;
+ * *ret_new says how many of them became so just now. */
+bool doubt_asked_from_start(struct doubt *d, const struct digest *digest, bool held,
+                            uint64_t now_ms, size_t *ret_new);
+
+/* Unverified bytes of this holder went to containerd, in a response that ended early. They may
+ * become the beginning of a blob whose rest comes with a later request. */
+void doubt_contributed(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                       uint64_t now_ms);
+/* The blob's last byte went to containerd: all who contributed have delivered. */
+void doubt_delivered(struct doubt *d, const struct digest *digest, uint64_t now_ms);
+
+/* What a hash said of bytes that came from this holder alone. */
+void doubt_verified(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                    bool match, uint64_t now_ms);
+/* A mismatch of bytes that came from several: each may be the one. */
+void doubt_suspect(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                   uint64_t now_ms);
+
+bool doubt_is_doubted(const struct doubt *d, const struct digest *digest, const uint8_t *node_id,
+                      uint64_t now_ms);
+bool doubt_is_excluded(const struct doubt *d, const struct digest *digest, const uint8_t *node_id);
+
+/* The node restarted: it may have been repaired. */
+void doubt_forget_node(struct doubt *d, const uint8_t *node_id);
