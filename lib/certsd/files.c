@@ -229,7 +229,10 @@ static int copy_children(int source, int target, unsigned depth, struct error *e
     struct text_list names = {0};
     int r = files_list(source, &names, err);
     for (size_t i = 0; r == 0 && i < names.count; i++) {
-        r = copy_entry(source, names.items[i], target, names.items[i], depth + 1, err);
+        const char *name = names.items[i];
+        if (strncmp(name, FILES_TEMPORARY, strlen(FILES_TEMPORARY)) != 0) {
+            r = copy_entry(source, name, target, name, depth + 1, err);
+        }
     }
     text_list_done(&names);
     return r;

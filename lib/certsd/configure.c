@@ -1,0 +1,319 @@
+#include "certsd/configure.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/limits.h"
+#include "certsd/backup.h"
+#include "certsd/files.h"
+#include "certsd/hosts.h"
+#include "certsd/layout.h"
+#include "certsd/registry_url.h"
+
+/* One registry to be written. */
+struct plan {
+    struct registry_url registry;
+    char name[sizeof(((struct registry_url *)0)->host) + 1]; /* of its directory */
+    struct buf text;
+    mode_t mode;
+    bool prepended;
+};
+
+struct configure {
+    const struct configure_spec *spec;
+    struct plan *plans;
+    size_t plan_count;
+    struct registry_url *targets;
+    size_t target_count;
+    struct buf authorization;
+    bool first; /* `_backup` is made by this run */
+};
+
+static int out_of_memory(struct error *err)
+{
+    return error_set(err, -ENOMEM, "out of memory");
+}
+
+static int plan_registry(struct configure *c, const char *text, struct error *err)
+{
+    struct registry_url url;
+    int r = registry_url_parse(text, &url, err);
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; i < c->plan_count; i++) {
+        const struct registry_url *other = &c->plans[i].registry;
+        if (!strcmp(other->host, url.host)) {
+            return !strcmp(other->scheme, url.scheme)
+                       ? 0
+                       : error_set(err, -EINVAL,
+                                   "registry \"%.200s\" is given with http and with https, give "
+                                   "one of them",
+                                   url.host);
+        }
+    }
+    struct plan *plan = &c->plans[c->plan_count++];
+    plan->registry = url;
+    (void)snprintf(plan->name, sizeof plan->name, "%s", url.host);
+    buf_init(&plan->text, LIMIT_HOSTS_TOML_BYTES + 64 * 1024);
+    return 0;
+}
+
+/* Two tables of one name would make containerd refuse the whole file, so a target given twice
+ * counts once. */
+static int plan_target(struct configure *c, const char *text, struct error *err)
+{
+    struct registry_url url;
+    int r = registry_url_parse_target(text, &url, err);
+    for (size_t i = 0; r == 0 && i < c->target_count; i++) {
+        const struct registry_url *other = &c->targets[i];
+        if (!strcmp(other->host, url.host) && !strcmp(other->scheme, url.scheme)) {
+            return 0;
+        }
+    }
+    if (r == 0) {
+        c->targets[c->target_count++] = url;
+    }
+    return r;
+}
+
+static int plan_arguments(struct configure *c, struct error *err)
+{
+    const struct configure_spec *spec = c->spec;
+    c->plans = calloc(spec->registry_count + 1, sizeof *c->plans);
+    c->targets = calloc(spec->target_count + 1, sizeof *c->targets);
+    if (!c->plans || !c->targets) {
+        return out_of_memory(err);
+    }
+    int r = spec->registry_count ? 0 : plan_registry(c, "_default", err);
+    for (size_t i = 0; r == 0 && i < spec->registry_count; i++) {
+        r = plan_registry(c, spec->registries[i], err);
+    }
+    for (size_t i = 0; r == 0 && i < spec->target_count; i++) {
+        r = plan_target(c, spec->targets[i], err);
+    }
+    if (r == 0 && !c->target_count) {
+        r = error_set(err, -EINVAL, "no mirror target is given");
+    }
+    return r;
+}
+
+/* RFC 7617, section 2. */
+static int plan_authorization(struct configure *c, struct error *err)
+{
+    const char *username = c->spec->username ? c->spec->username : "";
+    const char *password = c->spec->password ? c->spec->password : "";
+    struct buf pair;
+    if (!*username && !*password) {
+        return 0;
+    }
+    buf_init(&pair, 2 * LIMIT_BASIC_AUTH_BYTES + 1);
+    int r = buf_printf(&pair, "%s:%s", username, password);
+    r = r < 0 ? r : buf_puts(&c->authorization, "Basic ");
+    size_t bytes = (pair.len + 2) / 3 * 4;
+    char *encoded = r < 0 ? NULL : buf_reserve(&c->authorization, bytes);
+    if (encoded) {
+        (void)EVP_EncodeBlock((unsigned char *)encoded, (const unsigned char *)pair.data,
+                              (int)pair.len);
+        buf_commit(&c->authorization, bytes);
+    }
+    if (pair.data) {
+        OPENSSL_cleanse(pair.data, pair.len);
+    }
+    buf_done(&pair);
+    return encoded         ? 0
+           : r == -ENOBUFS ? error_set(err, r, "the basic auth credentials are too long")
+                           : out_of_memory(err);
+}
+
+/* containerd looks for host_port_ before host:port. */
+static void plan_name(const struct layout *l, struct plan *plan)
+{
+    char other[sizeof plan->name];
+    const char *colon = strrchr(plan->name, ':');
+    if (!colon || colon[strspn(colon + 1, "0123456789") + 1]) {
+        return;
+    }
+    (void)snprintf(other, sizeof other, "%.*s_%s_", (int)(colon - plan->name), plan->name,
+                   colon + 1);
+    if (layout_has(l->dir, other, NULL) || layout_has(l->backup, other, NULL)) {
+        memcpy(plan->name, other, sizeof other);
+    }
+}
+
+/* What its owner has for the registry: the file in force if it is his, else what we took its place
+ * from. */
+static int plan_read_existing(const struct layout *l, const struct plan *plan, struct buf *text,
+                              mode_t *ret_mode, struct error *err)
+{
+    enum hosts_owner owner;
+    char path[sizeof plan->name + sizeof LAYOUT_HOSTS + 1];
+    int r = layout_owner(l, plan->name, &owner, err);
+    if (r < 0) {
+        return r;
+    }
+    if (owner == HOSTS_USER || (owner == HOSTS_GENERATED && l->backup < 0)) {
+        (void)snprintf(path, sizeof path, "%s/" LAYOUT_HOSTS, plan->name);
+        return files_read(l->dir, path, text, ret_mode, err);
+    }
+    return backup_read(l, plan->name, text, ret_mode, err);
+}
+
+static int plan_render(const struct configure *c, const struct layout *l, struct plan *plan,
+                       struct error *err)
+{
+    const struct hosts_spec hosts = {.targets = c->targets,
+                                     .target_count = c->target_count,
+                                     .resolve_tags = c->spec->resolve_tags,
+                                     .authorization = c->authorization.data,
+                                     .node_id = c->spec->node_id};
+    struct buf existing;
+    mode_t mode = 07777;
+    int r = -ENOENT;
+    buf_init(&existing, LIMIT_HOSTS_TOML_BYTES);
+    if (l && c->spec->prepend_existing) {
+        r = plan_read_existing(l, plan, &existing, &mode, err);
+    }
+    if (r == 0 || r == -ENOENT) {
+        plan->prepended = existing.len > 0;
+        /* Whom the owner did not let read his file may not read it now. */
+        plan->mode = (c->authorization.len ? 0600 : 0644) & mode;
+        r = hosts_render(&hosts, &plan->registry, plan->prepended ? existing.data : NULL,
+                         existing.len, &plan->text, err);
+    }
+    buf_done(&existing);
+    return r < 0 ? error_wrap(err, r, "%s/" LAYOUT_HOSTS, plan->name) : 0;
+}
+
+static int plan_render_all(const struct configure *c, const struct layout *l, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->plan_count; i++) {
+        plan_name(l, &c->plans[i]);
+        r = plan_render(c, l, &c->plans[i], err);
+    }
+    return r;
+}
+
+static bool is_planned(const struct configure *c, const char *name)
+{
+    for (size_t i = 0; i < c->plan_count; i++) {
+        if (!strcmp(c->plans[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Everything in the directory but the registries to be written. */
+static int settle_other(struct layout *l, const char *name, void *user, struct error *err)
+{
+    enum hosts_owner owner;
+    const struct configure *c = user;
+    if (is_planned(c, name)) {
+        return 0;
+    }
+    int r = layout_owner(l, name, &owner, err);
+    if (r < 0) {
+        return r;
+    }
+    if (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP) {
+        r = backup_retire(l, name, err);
+        if (r < 0 || !layout_has(l->dir, name, NULL)) {
+            return r;
+        }
+    } else if (!c->first) {
+        /* So that the Go implementation's cleanup, which deletes it, puts back what is now. */
+        r = backup_renew(l, name, err);
+    }
+    struct stat st;
+    if (r == 0 && fstatat(l->dir, name, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
+        layout_notice(l, CERTSD_NOT_MIRRORED, name);
+    }
+    return r;
+}
+
+static bool is_written(const struct layout *l, const struct plan *plan)
+{
+    char path[sizeof plan->name + sizeof LAYOUT_HOSTS + 1];
+    struct buf text;
+    mode_t mode;
+    (void)snprintf(path, sizeof path, "%s/" LAYOUT_HOSTS, plan->name);
+    buf_init(&text, plan->text.max);
+    bool same = files_read(l->dir, path, &text, &mode, NULL) == 0 && mode == plan->mode &&
+                text.len == plan->text.len && !memcmp(text.data, plan->text.data, text.len);
+    buf_done(&text);
+    return same;
+}
+
+static int write_plan(struct layout *l, const struct configure *c, const struct plan *plan,
+                      struct error *err)
+{
+    enum hosts_owner owner;
+    int r = layout_owner(l, plan->name, &owner, err);
+    if (r == 0 && owner == HOSTS_GENERATED && is_written(l, plan)) {
+        layout_notice(l, CERTSD_UNCHANGED, plan->name);
+        return 0;
+    }
+    /* A file of the user's that came after the first run. */
+    if (r == 0 && owner == HOSTS_USER && !c->first) {
+        r = backup_renew(l, plan->name, err);
+    }
+    r = r < 0 ? r
+              : layout_install(l, plan->name, &plan->text, plan->mode, c->spec->prepend_existing,
+                               err);
+    if (r == 0) {
+        layout_notice(l, plan->prepended ? CERTSD_PREPENDED : CERTSD_WRITTEN, plan->name);
+    }
+    return r;
+}
+
+static int write_all(struct layout *l, struct configure *c, struct error *err)
+{
+    c->first = l->backup < 0;
+    int r = c->first ? backup_make(l, err) : backup_adopt(l, err);
+    r = r < 0 ? r : layout_each(l, settle_other, c, err);
+    for (size_t i = 0; r == 0 && i < c->plan_count; i++) {
+        r = write_plan(l, c, &c->plans[i], err);
+    }
+    return r;
+}
+
+static void configure_done(struct configure *c)
+{
+    for (size_t i = 0; i < c->plan_count; i++) {
+        buf_done(&c->plans[i].text);
+    }
+    free(c->plans);
+    free(c->targets);
+    if (c->authorization.data) {
+        OPENSSL_cleanse(c->authorization.data, c->authorization.len);
+    }
+    buf_done(&c->authorization);
+}
+
+int certsd_configure(const struct configure_spec *spec, const struct certsd_notices *notices,
+                     struct error *err)
+{
+    struct configure c = {.spec = spec};
+    struct layout l;
+    buf_init(&c.authorization, 4 * LIMIT_BASIC_AUTH_BYTES);
+    int r = plan_arguments(&c, err);
+    r = r < 0 ? r : plan_authorization(&c, err);
+    if (r == 0) {
+        r = layout_open(&l, spec->path, true, notices, err);
+        if (r == 0) {
+            r = plan_render_all(&c, &l, err);
+            r = r < 0 ? r : write_all(&l, &c, err);
+            layout_close(&l);
+        }
+        r = r < 0 ? error_wrap(err, r, "%s", spec->path) : 0;
+    }
+    configure_done(&c);
+    return r;
+}
