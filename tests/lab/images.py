@@ -72,9 +72,10 @@ class Image:
 
 def image(layers=2, layer_mb=4.0, seed=1, real_files=False, platform=None):
     """A runnable image: busybox in the first layer, and layer_mb (2^20 bytes) in each layer.
-    real_files takes files of this machine, which compress to about a third; otherwise the bytes are random and
-    incompressible, so sizes are exact to 0.1 %, and differ with seed. platform such as
-    "linux/arm64" only labels the image. umoci writes its manifest without a mediaType."""
+    real_files takes files of this machine, which compress to about a third; otherwise the bytes
+    are random and incompressible, so sizes are exact to 0.1 %, and differ with seed. platform such
+    as "linux/arm64" only labels the image. umoci writes its manifest without a
+    mediaType."""
     words = f"{layers}-{layer_mb:g}-{seed}-{'real' if real_files else 'random'}-{platform or 'own'}"
     return Image(_cached(words.replace("/", "_"), lambda directory: _build(
         directory, layers, layer_mb, seed, real_files, platform)))
