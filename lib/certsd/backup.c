@@ -11,8 +11,8 @@
 #include "base/text_list.h"
 #include "certsd/files.h"
 
-#define STAGED LAYOUT_STAGED
-#define RETIRED LAYOUT_RETIRED
+#define STAGED CERTS_DIR_STAGED
+#define RETIRED CERTS_DIR_RETIRED
 #define MODE_OURS 01700 /* of `_backup`; the sticky bit is the mark */
 
 static int fail(struct error *err, const char *what, const char *name)
@@ -36,42 +36,43 @@ static bool link_path(int dir, const char *name, const char *base, const char *m
     return written > 0 && (size_t)written < bytes;
 }
 
-int backup_read(const struct layout *l, const char *name, struct buf *out, mode_t *ret_mode,
+int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
                 struct error *err)
 {
     char path[PATH_MAX], base[PATH_MAX];
     if (l->backup < 0) {
         return -ENOENT;
     }
-    if (link_path(l->backup, name, "", "/" LAYOUT_HOSTS, path, sizeof path)) {
+    if (link_path(l->backup, name, "", "/" CERTS_DIR_HOSTS, path, sizeof path)) {
         return files_read(l->dir, path, out, ret_mode, err);
     }
-    int fd = openat(l->backup, name, LAYOUT_DIRECTORY_FLAGS);
+    int fd = openat(l->backup, name, CERTS_DIR_DIRECTORY_FLAGS);
     if (fd < 0) {
         return errno == ENOENT || errno == ENOTDIR ? -ENOENT : fail(err, "opening", name);
     }
     (void)snprintf(base, sizeof base, "%s/", name);
-    int r = link_path(fd, LAYOUT_HOSTS, base, "", path, sizeof path)
+    int r = link_path(fd, CERTS_DIR_HOSTS, base, "", path, sizeof path)
                 ? files_read(l->dir, path, out, ret_mode, err)
-                : files_read(fd, LAYOUT_HOSTS, out, ret_mode, err);
+                : files_read(fd, CERTS_DIR_HOSTS, out, ret_mode, err);
     (void)close(fd);
     return r;
 }
 
 /* A bootstrap file is ours: it goes from the copy, and a directory that held nothing else with
  * it. */
-static int back_up_entry(struct layout *l, const char *name, void *user, struct error *err)
+static int back_up_entry(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
     int staged = *(int *)user;
     enum hosts_owner owner;
     bool directory = false;
     int r = files_copy(l->dir, name, staged, name, err);
-    r = r < 0 ? r : layout_owner(l, name, &owner, err);
-    if (r < 0 || owner != HOSTS_BOOTSTRAP || !layout_has(staged, name, &directory) || !directory) {
+    r = r < 0 ? r : certs_dir_owner(l, name, &owner, err);
+    if (r < 0 || owner != HOSTS_BOOTSTRAP || !certs_dir_has(staged, name, &directory) ||
+        !directory) {
         return r;
     }
     char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/" LAYOUT_HOSTS, name);
+    (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, name);
     if (unlinkat(staged, path, 0) < 0 ||
         (unlinkat(staged, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST)) {
         return fail(err, "backing up", name);
@@ -79,19 +80,19 @@ static int back_up_entry(struct layout *l, const char *name, void *user, struct 
     return 0;
 }
 
-int backup_make(struct layout *l, struct error *err)
+int backup_make(struct certs_dir *l, struct error *err)
 {
     if (mkdirat(l->dir, STAGED, 0700) < 0) {
-        return fail(err, "making", LAYOUT_BACKUP);
+        return fail(err, "making", CERTS_DIR_BACKUP);
     }
-    int staged = openat(l->dir, STAGED, LAYOUT_DIRECTORY_FLAGS);
+    int staged = openat(l->dir, STAGED, CERTS_DIR_DIRECTORY_FLAGS);
     if (staged < 0) {
-        return fail(err, "making", LAYOUT_BACKUP);
+        return fail(err, "making", CERTS_DIR_BACKUP);
     }
-    int r = layout_each(l, back_up_entry, &staged, err);
+    int r = certs_dir_each(l, back_up_entry, &staged, err);
     if (r == 0 && (fchmod(staged, MODE_OURS) < 0 || fsync(staged) < 0 ||
-                   renameat(l->dir, STAGED, l->dir, LAYOUT_BACKUP) < 0)) {
-        r = fail(err, "making", LAYOUT_BACKUP);
+                   renameat(l->dir, STAGED, l->dir, CERTS_DIR_BACKUP) < 0)) {
+        r = fail(err, "making", CERTS_DIR_BACKUP);
     }
     r = r < 0 ? r : files_sync(l->dir, err);
     if (r < 0) {
@@ -100,38 +101,38 @@ int backup_make(struct layout *l, struct error *err)
     }
     l->backup = staged;
     l->moved = false;
-    layout_notice(l, CERTSD_BACKED_UP, "");
+    certs_dir_notice(l, CERTSD_BACKED_UP, "");
     return 0;
 }
 
-int backup_renew(const struct layout *l, const char *name, struct error *err)
+int backup_renew(const struct certs_dir *l, const char *name, struct error *err)
 {
     int r = files_copy(l->dir, name, l->dir, STAGED, err);
-    if (r < 0 || !layout_has(l->dir, STAGED, NULL)) {
+    if (r < 0 || !certs_dir_has(l->dir, STAGED, NULL)) {
         return r; /* nothing that can be copied: a socket, say */
     }
-    return layout_take_place(l, l->backup, name, err);
+    return certs_dir_take_place(l, l->backup, name, err);
 }
 
 /* <name> is a directory that we may have made: what the backup has takes its place whole, with the
  * files added since beside it if it is a directory too. */
-static int restore_whole(const struct layout *l, const char *name, bool merge, struct error *err)
+static int restore_whole(const struct certs_dir *l, const char *name, bool merge, struct error *err)
 {
     char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, STAGED "/" LAYOUT_HOSTS);
+    (void)snprintf(path, sizeof path, STAGED "/" CERTS_DIR_HOSTS);
     int r = merge ? files_copy(l->dir, name, l->dir, STAGED, err) : 0;
     r = r < 0 || !merge ? r : files_remove(l->dir, path, err);
     r = r < 0 ? r : files_copy(l->backup, name, l->dir, STAGED, err);
-    return r < 0 ? r : layout_take_place(l, l->dir, name, err);
+    return r < 0 ? r : certs_dir_take_place(l, l->dir, name, err);
 }
 
-static int restore_hosts(const struct layout *l, int fd, const char *name, bool *ret_restored,
+static int restore_hosts(const struct certs_dir *l, int fd, const char *name, bool *ret_restored,
                          struct error *err)
 {
-    int saved = l->backup < 0 ? -1 : openat(l->backup, name, LAYOUT_DIRECTORY_FLAGS);
-    bool restored = layout_has(saved, LAYOUT_HOSTS, NULL);
-    int r = restored ? files_copy(saved, LAYOUT_HOSTS, fd, LAYOUT_HOSTS, err)
-                     : files_remove(fd, LAYOUT_HOSTS, err);
+    int saved = l->backup < 0 ? -1 : openat(l->backup, name, CERTS_DIR_DIRECTORY_FLAGS);
+    bool restored = certs_dir_has(saved, CERTS_DIR_HOSTS, NULL);
+    int r = restored ? files_copy(saved, CERTS_DIR_HOSTS, fd, CERTS_DIR_HOSTS, err)
+                     : files_remove(fd, CERTS_DIR_HOSTS, err);
     if (saved >= 0) {
         (void)close(saved);
     }
@@ -144,12 +145,12 @@ static bool is_only_hosts(int fd, struct error *err)
 {
     struct text_list names = {0};
     bool only = files_list(fd, &names, err) == 0 && names.count == 1 &&
-                !strcmp(names.items[0], LAYOUT_HOSTS);
+                !strcmp(names.items[0], CERTS_DIR_HOSTS);
     text_list_done(&names);
     return only;
 }
 
-static int remove_whole(const struct layout *l, const char *name, struct error *err)
+static int remove_whole(const struct certs_dir *l, const char *name, struct error *err)
 {
     if (renameat(l->dir, name, l->dir, RETIRED) < 0) {
         return fail(err, "removing", name);
@@ -158,11 +159,11 @@ static int remove_whole(const struct layout *l, const char *name, struct error *
     return r < 0 ? r : files_remove(l->dir, RETIRED, err);
 }
 
-int backup_retire(const struct layout *l, const char *name, struct error *err)
+int backup_retire(const struct certs_dir *l, const char *name, struct error *err)
 {
     bool saved_directory = false, restored = true;
-    bool saved = layout_has(l->backup, name, &saved_directory);
-    int fd = openat(l->dir, name, LAYOUT_DIRECTORY_FLAGS);
+    bool saved = certs_dir_has(l->backup, name, &saved_directory);
+    int fd = openat(l->dir, name, CERTS_DIR_DIRECTORY_FLAGS);
     if (fd < 0) {
         return 0; /* a link, and so not made by us, whatever it leads to */
     }
@@ -179,26 +180,26 @@ int backup_retire(const struct layout *l, const char *name, struct error *err)
     if (r < 0) {
         return error_wrap(err, r, "%s", name);
     }
-    layout_notice(l, restored ? CERTSD_RESTORED : CERTSD_REMOVED, name);
+    certs_dir_notice(l, restored ? CERTSD_RESTORED : CERTSD_REMOVED, name);
     return 0;
 }
 
-static int retire_generated(struct layout *l, const char *name, void *user, struct error *err)
+static int retire_generated(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
     (void)user;
     enum hosts_owner owner;
-    int r = layout_owner(l, name, &owner, err);
+    int r = certs_dir_owner(l, name, &owner, err);
     return r < 0 || owner != HOSTS_GENERATED ? r : backup_retire(l, name, err);
 }
 
 /* Brings back what was moved away and nobody has put there again. */
-static int return_moved(const struct layout *l, struct error *err)
+static int return_moved(const struct certs_dir *l, struct error *err)
 {
     struct text_list names = {0};
     int r = files_list(l->backup, &names, err);
     for (size_t i = 0; r == 0 && i < names.count; i++) {
         const char *name = names.items[i];
-        if (layout_is_ours(name) || layout_has(l->dir, name, NULL)) {
+        if (certs_dir_is_ours(name) || certs_dir_has(l->dir, name, NULL)) {
             continue;
         }
         r = files_copy(l->backup, name, l->dir, STAGED, err);
@@ -206,41 +207,41 @@ static int return_moved(const struct layout *l, struct error *err)
             r = fail(err, "restoring", name);
         }
         if (r == 0) {
-            layout_notice(l, CERTSD_RESTORED, name);
+            certs_dir_notice(l, CERTSD_RESTORED, name);
         }
     }
     text_list_done(&names);
     return r < 0 ? r : files_sync(l->dir, err);
 }
 
-int backup_adopt(struct layout *l, struct error *err)
+int backup_adopt(struct certs_dir *l, struct error *err)
 {
     if (l->backup < 0 || !l->moved) {
         return 0;
     }
-    int r = layout_each(l, retire_generated, NULL, err);
+    int r = certs_dir_each(l, retire_generated, NULL, err);
     r = r < 0 ? r : return_moved(l, err);
     if (r == 0 && (fchmod(l->backup, MODE_OURS) < 0 || fsync(l->backup) < 0)) {
-        r = fail(err, "adopting", LAYOUT_BACKUP);
+        r = fail(err, "adopting", CERTS_DIR_BACKUP);
     }
     if (r == 0) {
         l->moved = false;
-        layout_notice(l, CERTSD_ADOPTED, "");
+        certs_dir_notice(l, CERTSD_ADOPTED, "");
     }
     return r;
 }
 
-int backup_drop(struct layout *l, struct error *err)
+int backup_drop(struct certs_dir *l, struct error *err)
 {
-    if (renameat(l->dir, LAYOUT_BACKUP, l->dir, RETIRED) < 0) {
-        return fail(err, "removing", LAYOUT_BACKUP);
+    if (renameat(l->dir, CERTS_DIR_BACKUP, l->dir, RETIRED) < 0) {
+        return fail(err, "removing", CERTS_DIR_BACKUP);
     }
     (void)close(l->backup);
     l->backup = -1;
     int r = files_sync(l->dir, err);
     r = r < 0 ? r : files_remove(l->dir, RETIRED, err);
     if (r == 0) {
-        layout_notice(l, CERTSD_CLEANED, "");
+        certs_dir_notice(l, CERTSD_CLEANED, "");
     }
     return r;
 }

@@ -14,26 +14,26 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "certsd/layout.h"
+#include "certsd/certs_dir.h"
 
 /* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none. A relative
  * link is followed from where it stood before it was backed up. */
-int backup_read(const struct layout *l, const char *name, struct buf *out, mode_t *ret_mode,
+int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
                 struct error *err);
 
 /* Makes `_backup`: everything but bootstrap files, copied, complete before it has its name. */
-int backup_make(struct layout *l, struct error *err);
+int backup_make(struct certs_dir *l, struct error *err);
 
 /* Takes `<name>` as it stands now into `_backup`, in place of what that has of it. */
-int backup_renew(const struct layout *l, const char *name, struct error *err);
+int backup_renew(const struct certs_dir *l, const char *name, struct error *err);
 
 /* Turns a backup of the Go implementation into one of ours: what it generated gives way to what
  * had been there, and what it had moved away is in force again. Does nothing to one of ours. */
-int backup_adopt(struct layout *l, struct error *err);
+int backup_adopt(struct certs_dir *l, struct error *err);
 
 /* Takes back a <name> whose hosts.toml is generated or a bootstrap file: what `_backup` has takes
  * its place, else it goes, and its directory with it if nothing else is in there. */
-int backup_retire(const struct layout *l, const char *name, struct error *err);
+int backup_retire(const struct certs_dir *l, const char *name, struct error *err);
 
 /* Removes `_backup`, at once as far as anybody can see. */
-int backup_drop(struct layout *l, struct error *err);
+int backup_drop(struct certs_dir *l, struct error *err);

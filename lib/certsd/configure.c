@@ -12,7 +12,7 @@
 #include "certsd/backup.h"
 #include "certsd/files.h"
 #include "certsd/hosts.h"
-#include "certsd/layout.h"
+#include "certsd/certs_dir.h"
 #include "certsd/registry_url.h"
 
 /* One registry to be written. */
@@ -132,7 +132,7 @@ static int plan_authorization(struct configure *c, struct error *err)
 }
 
 /* containerd looks for host_port_ before host:port. */
-static void plan_name(const struct layout *l, struct plan *plan)
+static void plan_name(const struct certs_dir *l, struct plan *plan)
 {
     char other[sizeof plan->name];
     const char *colon = strrchr(plan->name, ':');
@@ -141,30 +141,30 @@ static void plan_name(const struct layout *l, struct plan *plan)
     }
     (void)snprintf(other, sizeof other, "%.*s_%s_", (int)(colon - plan->name), plan->name,
                    colon + 1);
-    if (layout_has(l->dir, other, NULL) || layout_has(l->backup, other, NULL)) {
+    if (certs_dir_has(l->dir, other, NULL) || certs_dir_has(l->backup, other, NULL)) {
         memcpy(plan->name, other, sizeof other);
     }
 }
 
 /* What its owner has for the registry: the file in force if it is his, else what we took its place
  * from. */
-static int plan_read_existing(const struct layout *l, const struct plan *plan, struct buf *text,
+static int plan_read_existing(const struct certs_dir *l, const struct plan *plan, struct buf *text,
                               mode_t *ret_mode, struct error *err)
 {
     enum hosts_owner owner;
-    char path[sizeof plan->name + sizeof LAYOUT_HOSTS + 1];
-    int r = layout_owner(l, plan->name, &owner, err);
+    char path[sizeof plan->name + sizeof CERTS_DIR_HOSTS + 1];
+    int r = certs_dir_owner(l, plan->name, &owner, err);
     if (r < 0) {
         return r;
     }
     if (owner == HOSTS_USER || (owner == HOSTS_GENERATED && l->backup < 0)) {
-        (void)snprintf(path, sizeof path, "%s/" LAYOUT_HOSTS, plan->name);
+        (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, plan->name);
         return files_read(l->dir, path, text, ret_mode, err);
     }
     return backup_read(l, plan->name, text, ret_mode, err);
 }
 
-static int plan_render(const struct configure *c, const struct layout *l, struct plan *plan,
+static int plan_render(const struct configure *c, const struct certs_dir *l, struct plan *plan,
                        struct error *err)
 {
     const struct hosts_spec hosts = {.targets = c->targets,
@@ -187,10 +187,10 @@ static int plan_render(const struct configure *c, const struct layout *l, struct
                          existing.len, &plan->text, err);
     }
     buf_done(&existing);
-    return r < 0 ? error_wrap(err, r, "%s/" LAYOUT_HOSTS, plan->name) : 0;
+    return r < 0 ? error_wrap(err, r, "%s/" CERTS_DIR_HOSTS, plan->name) : 0;
 }
 
-static int plan_render_all(const struct configure *c, const struct layout *l, struct error *err)
+static int plan_render_all(const struct configure *c, const struct certs_dir *l, struct error *err)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < c->plan_count; i++) {
@@ -211,20 +211,20 @@ static bool is_planned(const struct configure *c, const char *name)
 }
 
 /* Everything in the directory but the registries to be written. */
-static int settle_other(struct layout *l, const char *name, void *user, struct error *err)
+static int settle_other(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
     enum hosts_owner owner;
     const struct configure *c = user;
     if (is_planned(c, name)) {
         return 0;
     }
-    int r = layout_owner(l, name, &owner, err);
+    int r = certs_dir_owner(l, name, &owner, err);
     if (r < 0) {
         return r;
     }
     if (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP) {
         r = backup_retire(l, name, err);
-        if (r < 0 || !layout_has(l->dir, name, NULL)) {
+        if (r < 0 || !certs_dir_has(l->dir, name, NULL)) {
             return r;
         }
     } else if (!c->first) {
@@ -233,17 +233,17 @@ static int settle_other(struct layout *l, const char *name, void *user, struct e
     }
     struct stat st;
     if (r == 0 && fstatat(l->dir, name, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
-        layout_notice(l, CERTSD_NOT_MIRRORED, name);
+        certs_dir_notice(l, CERTSD_NOT_MIRRORED, name);
     }
     return r;
 }
 
-static bool is_written(const struct layout *l, const struct plan *plan)
+static bool is_written(const struct certs_dir *l, const struct plan *plan)
 {
-    char path[sizeof plan->name + sizeof LAYOUT_HOSTS + 1];
+    char path[sizeof plan->name + sizeof CERTS_DIR_HOSTS + 1];
     struct buf text;
     mode_t mode;
-    (void)snprintf(path, sizeof path, "%s/" LAYOUT_HOSTS, plan->name);
+    (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, plan->name);
     buf_init(&text, plan->text.max);
     bool same = files_read(l->dir, path, &text, &mode, NULL) == 0 && mode == plan->mode &&
                 text.len == plan->text.len && !memcmp(text.data, plan->text.data, text.len);
@@ -251,13 +251,13 @@ static bool is_written(const struct layout *l, const struct plan *plan)
     return same;
 }
 
-static int write_plan(struct layout *l, const struct configure *c, const struct plan *plan,
+static int write_plan(struct certs_dir *l, const struct configure *c, const struct plan *plan,
                       struct error *err)
 {
     enum hosts_owner owner;
-    int r = layout_owner(l, plan->name, &owner, err);
+    int r = certs_dir_owner(l, plan->name, &owner, err);
     if (r == 0 && owner == HOSTS_GENERATED && is_written(l, plan)) {
-        layout_notice(l, CERTSD_UNCHANGED, plan->name);
+        certs_dir_notice(l, CERTSD_UNCHANGED, plan->name);
         return 0;
     }
     /* A file of the user's that came after the first run. */
@@ -265,19 +265,19 @@ static int write_plan(struct layout *l, const struct configure *c, const struct 
         r = backup_renew(l, plan->name, err);
     }
     r = r < 0 ? r
-              : layout_install(l, plan->name, &plan->text, plan->mode, c->spec->prepend_existing,
-                               err);
+              : certs_dir_install(l, plan->name, &plan->text, plan->mode, c->spec->prepend_existing,
+                                  err);
     if (r == 0) {
-        layout_notice(l, plan->prepended ? CERTSD_PREPENDED : CERTSD_WRITTEN, plan->name);
+        certs_dir_notice(l, plan->prepended ? CERTSD_PREPENDED : CERTSD_WRITTEN, plan->name);
     }
     return r;
 }
 
-static int write_all(struct layout *l, struct configure *c, struct error *err)
+static int write_all(struct certs_dir *l, struct configure *c, struct error *err)
 {
     c->first = l->backup < 0;
     int r = c->first ? backup_make(l, err) : backup_adopt(l, err);
-    r = r < 0 ? r : layout_each(l, settle_other, c, err);
+    r = r < 0 ? r : certs_dir_each(l, settle_other, c, err);
     for (size_t i = 0; r == 0 && i < c->plan_count; i++) {
         r = write_plan(l, c, &c->plans[i], err);
     }
@@ -301,16 +301,16 @@ int certsd_configure(const struct configure_spec *spec, const struct certsd_noti
                      struct error *err)
 {
     struct configure c = {.spec = spec};
-    struct layout l;
+    struct certs_dir l;
     buf_init(&c.authorization, 4 * LIMIT_BASIC_AUTH_BYTES);
     int r = plan_arguments(&c, err);
     r = r < 0 ? r : plan_authorization(&c, err);
     if (r == 0) {
-        r = layout_open(&l, spec->path, true, notices, err);
+        r = certs_dir_open(&l, spec->path, true, notices, err);
         if (r == 0) {
             r = plan_render_all(&c, &l, err);
             r = r < 0 ? r : write_all(&l, &c, err);
-            layout_close(&l);
+            certs_dir_close(&l);
         }
         r = r < 0 ? error_wrap(err, r, "%s", spec->path) : 0;
     }

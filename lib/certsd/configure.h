@@ -1,7 +1,7 @@
 /* configure.h - containerd pointed at the mirror.
  *
  * For each registry, <path>/<host | _default>/hosts.toml is replaced, atomically, 0644 or, where it
- * carries a password, 0600. What was there is in `_backup` (layout.h) before. Other directories
+ * carries a password, 0600. What was there is in `_backup` (certs_dir.h) before. Other directories
  * stay in force and are named as not mirrored; what an earlier run wrote for a registry that is not
  * among them now is taken back. Done twice it changes nothing; interrupted anywhere and done again
  * it ends the same. Blocks. */

@@ -1,4 +1,4 @@
-#include "certsd/layout.h"
+#include "certsd/certs_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 #include "certsd/files.h"
 #include "certsd/hosts.h"
 
-#define STAGED LAYOUT_STAGED
-#define RETIRED LAYOUT_RETIRED
+#define STAGED CERTS_DIR_STAGED
+#define RETIRED CERTS_DIR_RETIRED
 
 static int fail(struct error *err, const char *what, const char *name)
 {
@@ -23,9 +23,10 @@ static int fail(struct error *err, const char *what, const char *name)
     return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
 }
 
-bool layout_is_ours(const char *name)
+bool certs_dir_is_ours(const char *name)
 {
-    return !strcmp(name, LAYOUT_BACKUP) || !strncmp(name, FILES_TEMPORARY, strlen(FILES_TEMPORARY));
+    return !strcmp(name, CERTS_DIR_BACKUP) ||
+           !strncmp(name, FILES_TEMPORARY, strlen(FILES_TEMPORARY));
 }
 
 static int remove_leftovers(int dir, struct error *err)
@@ -42,11 +43,11 @@ static int remove_leftovers(int dir, struct error *err)
     return r;
 }
 
-static int remove_leftovers_within(struct layout *l, const char *name, void *user,
+static int remove_leftovers_within(struct certs_dir *l, const char *name, void *user,
                                    struct error *err)
 {
     (void)user;
-    int fd = openat(l->dir, name, LAYOUT_DIRECTORY_FLAGS);
+    int fd = openat(l->dir, name, CERTS_DIR_DIRECTORY_FLAGS);
     if (fd < 0) {
         return 0;
     }
@@ -55,24 +56,24 @@ static int remove_leftovers_within(struct layout *l, const char *name, void *use
     return r;
 }
 
-static int open_backup(struct layout *l, struct error *err)
+static int open_backup(struct certs_dir *l, struct error *err)
 {
     struct stat st;
-    l->backup = openat(l->dir, LAYOUT_BACKUP, LAYOUT_DIRECTORY_FLAGS);
+    l->backup = openat(l->dir, CERTS_DIR_BACKUP, CERTS_DIR_DIRECTORY_FLAGS);
     if (l->backup < 0) {
-        return errno == ENOENT ? 0 : fail(err, "opening", LAYOUT_BACKUP);
+        return errno == ENOENT ? 0 : fail(err, "opening", CERTS_DIR_BACKUP);
     }
     if (fstat(l->backup, &st) < 0) {
-        return fail(err, "looking at", LAYOUT_BACKUP);
+        return fail(err, "looking at", CERTS_DIR_BACKUP);
     }
     l->moved = !(st.st_mode & S_ISVTX);
     return 0;
 }
 
-int layout_open(struct layout *l, const char *path, bool create,
-                const struct certsd_notices *notices, struct error *err)
+int certs_dir_open(struct certs_dir *l, const char *path, bool create,
+                   const struct certsd_notices *notices, struct error *err)
 {
-    *l = (struct layout){.dir = -1, .backup = -1, .notices = notices};
+    *l = (struct certs_dir){.dir = -1, .backup = -1, .notices = notices};
     int r = 0;
     if (create) {
         r = files_make_path(path, &l->dir, err);
@@ -87,14 +88,14 @@ int layout_open(struct layout *l, const char *path, bool create,
     (void)flock(l->dir, LOCK_EX);
     r = remove_leftovers(l->dir, err);
     r = r < 0 ? r : open_backup(l, err);
-    r = r < 0 ? r : layout_each(l, remove_leftovers_within, NULL, err);
+    r = r < 0 ? r : certs_dir_each(l, remove_leftovers_within, NULL, err);
     if (r < 0) {
-        layout_close(l);
+        certs_dir_close(l);
     }
     return r;
 }
 
-void layout_close(struct layout *l)
+void certs_dir_close(struct certs_dir *l)
 {
     if (l->backup >= 0) {
         (void)close(l->backup);
@@ -105,14 +106,14 @@ void layout_close(struct layout *l)
     l->dir = l->backup = -1;
 }
 
-void layout_notice(const struct layout *l, enum certsd_event event, const char *name)
+void certs_dir_notice(const struct certs_dir *l, enum certsd_event event, const char *name)
 {
     if (l->notices && l->notices->on_event) {
         l->notices->on_event(l->notices->user, event, name);
     }
 }
 
-bool layout_has(int dir, const char *name, bool *ret_directory)
+bool certs_dir_has(int dir, const char *name, bool *ret_directory)
 {
     struct stat st;
     if (dir < 0 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -124,13 +125,13 @@ bool layout_has(int dir, const char *name, bool *ret_directory)
     return true;
 }
 
-int layout_owner(const struct layout *l, const char *name, enum hosts_owner *ret_owner,
-                 struct error *err)
+int certs_dir_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
+                    struct error *err)
 {
     char path[PATH_MAX];
     struct buf text;
     struct error inner = {0};
-    (void)snprintf(path, sizeof path, "%s/" LAYOUT_HOSTS, name);
+    (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, name);
     buf_init(&text, LIMIT_HOSTS_TOML_BYTES);
     int r = files_read(l->dir, path, &text, NULL, &inner);
     if (r == -ENOMEM) {
@@ -147,7 +148,7 @@ int layout_owner(const struct layout *l, const char *name, enum hosts_owner *ret
     return 0;
 }
 
-int layout_take_place(const struct layout *l, int to, const char *name, struct error *err)
+int certs_dir_take_place(const struct certs_dir *l, int to, const char *name, struct error *err)
 {
     int r = renameat2(l->dir, STAGED, to, name, RENAME_EXCHANGE);
     if (r < 0 && errno == ENOENT) {
@@ -164,7 +165,7 @@ int layout_take_place(const struct layout *l, int to, const char *name, struct e
     return r < 0 ? r : files_remove(l->dir, RETIRED, err);
 }
 
-static int stage_directory(const struct layout *l, const char *name, bool keep, int *ret_fd,
+static int stage_directory(const struct certs_dir *l, const char *name, bool keep, int *ret_fd,
                            struct error *err)
 {
     int r = 0;
@@ -175,7 +176,7 @@ static int stage_directory(const struct layout *l, const char *name, bool keep, 
     } else if (mkdirat(l->dir, STAGED, 0755) < 0) {
         r = fail(err, "making directory", name);
     }
-    int fd = r < 0 ? -1 : openat(l->dir, STAGED, LAYOUT_DIRECTORY_FLAGS);
+    int fd = r < 0 ? -1 : openat(l->dir, STAGED, CERTS_DIR_DIRECTORY_FLAGS);
     if (r == 0 && (fd < 0 || (source < 0 && fchmod(fd, 0755) < 0))) {
         r = fail(err, "making directory", name);
     }
@@ -189,29 +190,30 @@ static int stage_directory(const struct layout *l, const char *name, bool keep, 
     return 0;
 }
 
-int layout_install(const struct layout *l, const char *name, const struct buf *text, mode_t mode,
-                   bool keep, struct error *err)
+int certs_dir_install(const struct certs_dir *l, const char *name, const struct buf *text,
+                      mode_t mode, bool keep, struct error *err)
 {
-    int fd = openat(l->dir, name, LAYOUT_DIRECTORY_FLAGS);
+    int fd = openat(l->dir, name, CERTS_DIR_DIRECTORY_FLAGS);
     bool staged = fd < 0;
     int r = staged ? stage_directory(l, name, keep, &fd, err) : 0;
     if (r == 0) {
-        r = files_replace(fd, LAYOUT_HOSTS, text->data, text->len, mode, err);
+        r = files_replace(fd, CERTS_DIR_HOSTS, text->data, text->len, mode, err);
         (void)close(fd);
     }
-    r = r < 0 || !staged ? r : layout_take_place(l, l->dir, name, err);
+    r = r < 0 || !staged ? r : certs_dir_take_place(l, l->dir, name, err);
     return r < 0 ? error_wrap(err, r, "%s", name) : 0;
 }
 
-int layout_each(const struct layout *l,
-                int (*each)(struct layout *l, const char *name, void *user, struct error *err),
-                void *user, struct error *err)
+int certs_dir_each(const struct certs_dir *l,
+                   int (*each)(struct certs_dir *l, const char *name, void *user,
+                               struct error *err),
+                   void *user, struct error *err)
 {
     struct text_list names = {0};
     int r = files_list(l->dir, &names, err);
     for (size_t i = 0; r == 0 && i < names.count; i++) {
-        if (!layout_is_ours(names.items[i])) {
-            r = each((struct layout *)l, names.items[i], user, err);
+        if (!certs_dir_is_ours(names.items[i])) {
+            r = each((struct certs_dir *)l, names.items[i], user, err);
         }
     }
     text_list_done(&names);

@@ -1,0 +1,66 @@
+/* certs_dir.h - containerd's registry configuration directory: what stands in it, and whose it is.
+ *
+ * All calls block. Every step leaves a state from which the same run, done again, goes on. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "certsd/files.h"
+#include "certsd/notice.h"
+
+#define CERTS_DIR_BACKUP "_backup"
+#define CERTS_DIR_HOSTS "hosts.toml"
+#define CERTS_DIR_STAGED FILES_TEMPORARY "staged"   /* what will take a name */
+#define CERTS_DIR_RETIRED FILES_TEMPORARY "retired" /* what lost its name */
+#define CERTS_DIR_DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+struct certs_dir {
+    int dir;
+    int backup; /* -1: there is none */
+    bool moved; /* it is the Go implementation's */
+    const struct certsd_notices *notices;
+};
+
+/* Who wrote <name>/hosts.toml. */
+enum hosts_owner {
+    HOSTS_NONE, /* there is none, or <name> is no directory */
+    HOSTS_GENERATED,
+    HOSTS_BOOTSTRAP,
+    HOSTS_USER,
+};
+
+/* Opens and locks the directory (waiting for another run to end) and removes what an interrupted
+ * run left under temporary names. `notices` must outlive the layout. Without `create`, a directory
+ * that is missing is -ENOENT. */
+int certs_dir_open(struct certs_dir *l, const char *path, bool create,
+                   const struct certsd_notices *notices, struct error *err);
+void certs_dir_close(struct certs_dir *l);
+
+void certs_dir_notice(const struct certs_dir *l, enum certsd_event event, const char *name);
+
+int certs_dir_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
+                    struct error *err);
+
+/* Whether <name> is there, a link not followed. */
+bool certs_dir_has(int dir, const char *name, bool *ret_directory);
+
+/* Replaces <name>/hosts.toml; a <name> that is no directory gives way to one, which (with `keep`)
+ * has all that a link led to. */
+int certs_dir_install(const struct certs_dir *l, const char *name, const struct buf *text,
+                      mode_t mode, bool keep, struct error *err);
+
+/* Whether the name is `_backup` or a temporary one. */
+bool certs_dir_is_ours(const char *name);
+
+/* Puts CERTS_DIR_STAGED in the place of <name> in the directory `to`, in one step, and removes what
+ * was there. */
+int certs_dir_take_place(const struct certs_dir *l, int to, const char *name, struct error *err);
+
+/* Calls `each` for every name in the directory but our own; stops at the first failure. */
+int certs_dir_each(const struct certs_dir *l,
+                   int (*each)(struct certs_dir *l, const char *name, void *user,
+                               struct error *err),
+                   void *user, struct error *err);
