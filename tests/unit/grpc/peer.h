@@ -259,3 +259,14 @@ static inline void fixture_done(struct fixture *f)
     grpc_session_free(f->session);
     peer_free(f->peer);
 }
+
+/* Moves bytes from the server to the client only. */
+static inline void peer_push(struct peer *p, struct grpc_session *s)
+{
+    const uint8_t *bytes;
+    ssize_t n;
+    while ((n = nghttp2_session_mem_send(p->h2, &bytes)) > 0) {
+        assert_int_equal(grpc_session_receive(s, bytes, (size_t)n, NULL), 0);
+    }
+    assert_true(n == 0);
+}

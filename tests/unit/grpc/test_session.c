@@ -160,6 +160,80 @@ static void test_more_bytes_than_any_window_go_through_one_stream(void **state)
     free(body);
 }
 
+static void test_the_largest_message_waits_for_no_window_and_nothing_is_pushed(void **state)
+{
+    (void)state;
+    size_t n = LIMIT_GRPC_MESSAGE_BYTES + GRPC_PREFIX_BYTES;
+    char *body = calloc(1, n);
+    assert_non_null(body);
+    grpc_prefix_write((uint8_t *)body, LIMIT_GRPC_MESSAGE_BYTES);
+    struct fixture f = fixture_new();
+    struct caller c = {0};
+    const struct peer_reply reply = {.body = body, .body_bytes = n, .grpc_status = "0"};
+    assert_int_equal(caller_start(&c, f.session, true, 0), 0);
+    peer_pump(f.peer, f.session, STEP);
+    assert_int_equal(nghttp2_session_get_remote_settings(f.peer->h2, NGHTTP2_SETTINGS_ENABLE_PUSH),
+                     0);
+    peer_answer(f.peer, 1, &reply);
+    peer_push(f.peer, f.session);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.bytes, LIMIT_GRPC_MESSAGE_BYTES);
+    fixture_done(&f);
+    free(body);
+}
+
+static void test_an_answer_before_the_request_was_sent_stops_the_sending(void **state)
+{
+    (void)state;
+    size_t n = LIMIT_GRPC_MESSAGE_BYTES / 2;
+    char *text = malloc(n + 1);
+    assert_non_null(text);
+    memset(text, 'x', n);
+    text[n] = 0;
+    struct fixture f = fixture_new();
+    struct caller c = {.call = {.on_message = caller_on_message, .on_done = caller_on_done}};
+    Content__InfoRequest info = CONTENT__INFO_REQUEST__INIT;
+    info.digest = text;
+    const struct grpc_request request = {
+        .path = GRPC_CONTENT_INFO, .message = &info.base, .deadline_at_ms = 10};
+    assert_int_equal(grpc_call_start(f.session, &c.call, &request), 0);
+    struct buf out;
+    buf_init(&out, 1000);
+    assert_int_equal(grpc_session_output(f.session, &out, NULL), 0);
+    assert_int_equal(nghttp2_session_mem_recv(f.peer->h2, (uint8_t *)out.data, out.len), out.len);
+    buf_done(&out);
+    const struct peer_reply reply = {.trailers_only = true, .grpc_status = "3"};
+    peer_answer(f.peer, 1, &reply);
+    peer_push(f.peer, f.session);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.status.error, -EINVAL);
+    peer_pump(f.peer, f.session, STEP);
+    assert_true(peer_stream(f.peer, 1)->reset);
+    assert_false(peer_stream(f.peer, 1)->ended);
+    assert_int_equal(grpc_session_state(f.session), GRPC_SESSION_OPEN);
+    fixture_done(&f);
+    free(text);
+}
+
+static void test_interim_responses_are_passed_over(void **state)
+{
+    (void)state;
+    struct fixture f = fixture_new();
+    struct caller c = {0};
+    assert_int_equal(caller_start(&c, f.session, false, 10), 0);
+    peer_pump(f.peer, f.session, STEP);
+    nghttp2_nv interim[1];
+    size_t count = 0;
+    peer_nv(interim, &count, ":status", "103");
+    assert_int_equal(nghttp2_submit_headers(f.peer->h2, 0, 1, NULL, interim, count, NULL), 0);
+    peer_pump(f.peer, f.session, STEP);
+    peer_answer(f.peer, 1, &ok);
+    peer_pump(f.peer, f.session, STEP);
+    assert_int_equal(c.status.code, GRPC_OK);
+    assert_int_equal(c.messages, 1);
+    fixture_done(&f);
+}
+
 static void test_calls_share_a_session_up_to_a_cap_and_wait_for_the_server(void **state)
 {
     (void)state;
@@ -287,6 +361,9 @@ int main(void)
         cmocka_unit_test(test_a_stream_gives_each_message_however_the_bytes_are_cut),
         cmocka_unit_test(test_messages_of_sixteen_mebibytes_go_both_ways),
         cmocka_unit_test(test_more_bytes_than_any_window_go_through_one_stream),
+        cmocka_unit_test(test_the_largest_message_waits_for_no_window_and_nothing_is_pushed),
+        cmocka_unit_test(test_an_answer_before_the_request_was_sent_stops_the_sending),
+        cmocka_unit_test(test_interim_responses_are_passed_over),
         cmocka_unit_test(test_calls_share_a_session_up_to_a_cap_and_wait_for_the_server),
         cmocka_unit_test(test_a_call_may_be_started_again_when_it_is_done),
         cmocka_unit_test(test_a_call_may_be_freed_when_it_is_done),

@@ -104,11 +104,7 @@ static void test_goaway_ends_later_calls_and_lets_earlier_ones_end(void **state)
     assert_int_equal(nghttp2_submit_goaway(f.peer->h2, 0, 1, NGHTTP2_ENHANCE_YOUR_CALM,
                                            (const uint8_t *)"too_many_pings", 14),
                      0);
-    const uint8_t *bytes;
-    ssize_t n;
-    while ((n = nghttp2_session_mem_send(f.peer->h2, &bytes)) > 0) {
-        assert_int_equal(grpc_session_receive(f.session, bytes, (size_t)n, NULL), 0);
-    }
+    peer_push(f.peer, f.session);
     assert_int_equal(first.done, 0);
     assert_int_equal(second.done, 1);
     assert_int_equal(third.done, 1);
@@ -126,6 +122,27 @@ static void test_goaway_ends_later_calls_and_lets_earlier_ones_end(void **state)
     assert_string_equal(grpc_session_reason(f.session), third.status.text);
     fixture_done(&f);
     assert_int_equal(first.done + second.done + third.done, 3);
+}
+
+static void test_a_call_that_a_graceful_goaway_overtakes_is_not_sent(void **state)
+{
+    (void)state;
+    struct fixture f = fixture_new();
+    struct caller c = {0};
+    peer_pump(f.peer, f.session, STEP);
+    assert_int_equal(caller_start(&c, f.session, false, 10), 0);
+    /* As Go's GracefulStop begins: GOAWAY with the largest stream id there is. */
+    assert_int_equal(nghttp2_submit_shutdown_notice(f.peer->h2), 0);
+    peer_push(f.peer, f.session);
+    assert_int_equal(c.done, 0);
+    peer_pump(f.peer, f.session, STEP);
+    assert_int_equal(grpc_session_next_at_ms(f.session), 0);
+    grpc_session_tick(f.session, 1);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.status.code, GRPC_UNAVAILABLE);
+    assert_int_equal(f.peer->last_id, 0);
+    assert_int_equal(grpc_session_state(f.session), GRPC_SESSION_DEAD);
+    fixture_done(&f);
 }
 
 static void test_a_lost_connection_ends_every_call_once(void **state)
@@ -280,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_cancel_is_delivered_by_the_next_tick_and_never_inside),
         cmocka_unit_test(test_no_message_follows_a_cancel_from_within_the_first),
         cmocka_unit_test(test_goaway_ends_later_calls_and_lets_earlier_ones_end),
+        cmocka_unit_test(test_a_call_that_a_graceful_goaway_overtakes_is_not_sent),
         cmocka_unit_test(test_a_lost_connection_ends_every_call_once),
         cmocka_unit_test(test_a_peer_that_does_not_speak_http2_is_the_end_of_the_session),
         cmocka_unit_test(test_without_memory_calls_still_end_exactly_once),
