@@ -4,17 +4,17 @@
 #pragma once
 
 /* --- inbound HTTP (io/server.h, http/request.h) --- */
-#define LIMIT_HTTP_HEAD_BYTES (16 * 1024)  /* then 431 */
-#define LIMIT_HTTP_TARGET_BYTES 8192       /* then 414 */
-#define LIMIT_HTTP_HEADERS 64              /* then 431 */
-#define LIMIT_CONNECTIONS 4096             /* then the oldest headless or idle one makes room */
-#define LIMIT_HEAD_TIMEOUT_MS 10000        /* from the first byte of a head to its end */
-#define LIMIT_IDLE_TIMEOUT_MS 75000        /* between requests on a kept connection */
-#define LIMIT_CLIENT_STALL_MS 60000        /* a client that takes nothing: closed */
-#define LIMIT_DRAIN_MS 2000                /* after shutdown(SHUT_WR), then close */
+#define LIMIT_HTTP_HEAD_BYTES (16 * 1024) /* then 431 */
+#define LIMIT_HTTP_TARGET_BYTES 8192      /* then 414 */
+#define LIMIT_HTTP_HEADERS 64             /* then 431 */
+#define LIMIT_CONNECTIONS 4096            /* then the oldest headless or idle one makes room */
+#define LIMIT_HEAD_TIMEOUT_MS 10000       /* from the first byte of a head to its end */
+#define LIMIT_IDLE_TIMEOUT_MS 75000       /* between requests on a kept connection */
+#define LIMIT_CLIENT_STALL_MS 60000       /* a client that takes nothing: closed */
+#define LIMIT_DRAIN_MS 2000               /* after shutdown(SHUT_WR), then close */
 #define LIMIT_DRAIN_BYTES (256 * 1024)
-#define LIMIT_STREAMS 512                  /* bodies under way; then 503 to peers, 404 to others */
-#define LIMIT_SHUTDOWN_DRAIN_MS 20000      /* running streams at SIGTERM */
+#define LIMIT_STREAMS 512             /* bodies under way; then 503 to peers, 404 to others */
+#define LIMIT_SHUTDOWN_DRAIN_MS 20000 /* running streams at SIGTERM */
 
 /* --- moving bytes (io) --- */
 #define LIMIT_SENDFILE_CHUNK_BYTES (1024 * 1024) /* per turn of the loop and connection */
@@ -32,15 +32,21 @@
 #define LIMIT_HEDGE_MIN_MS 50
 #define LIMIT_HEDGE_MAX_MS 500
 #define LIMIT_HEDGE_START_MS 100
-#define LIMIT_HEAD_WAIT_MS 1000            /* after the last holder was asked: 404 */
-#define LIMIT_MIRROR_TOTAL_MS 3000         /* to the first byte, in all: 404 */
-#define LIMIT_NO_PROGRESS_MS 2000          /* of a peer, while our client reads */
+#define LIMIT_HEAD_WAIT_MS 1000    /* after the last holder was asked: 404 */
+#define LIMIT_MIRROR_TOTAL_MS 3000 /* to the first byte, in all: 404 */
+#define LIMIT_NO_PROGRESS_MS 2000  /* of a peer, while our client reads */
 #define LIMIT_VERIFIED_MANIFEST_BYTES (4 * 1024 * 1024)
 #define LIMIT_VERIFIED_BLOB_BYTES (256 * 1024)
 #define LIMIT_VERIFY_BUDGET_BYTES (6 * 1024 * 1024)
 #define LIMIT_VERIFY_WAIT_MS 500
 #define LIMIT_DOUBT_MS (10 * 60 * 1000)
 #define LIMIT_DOUBTS 1024
+#define LIMIT_FAILED_MS 10000 /* a holder that failed for a digest is not asked again */
+#define LIMIT_FAILED_DIGESTS 1024
+#define LIMIT_TELLS 32                        /* doubted holders being told at once; more are not */
+#define LIMIT_DOUBT_CHECKS 64                 /* own files waiting to be hashed; more are not */
+#define LIMIT_LOOKUP_AGAIN_MS 5               /* while waiting for a holder to become known */
+#define LIMIT_ATTEMPTS_JSON_BYTES 4096        /* detail.attempts of a 404 */
 #define LIMIT_DOUBT_CHECK_MS (60 * 60 * 1000) /* own file hashed once per digest and this */
 
 /* --- what the node holds (store) --- */
@@ -48,35 +54,35 @@
 #define LIMIT_MANIFEST_DEPTH 8                 /* index within index */
 #define LIMIT_MANIFEST_CHILDREN 4096
 #define LIMIT_JSON_NESTING 64
-#define LIMIT_JSON_VALUES 65536                 /* of one document: each costs 64 bytes or more */
-#define LIMIT_MANIFEST_ANNOTATIONS_BYTES 65536  /* longer ones are left out of referrers */
-#define LIMIT_MEDIA_TYPES 1024                  /* different ones; manifests of others go by OCI's */
-#define LIMIT_SCAN_BLOBS 1024                   /* directory entries a step on the pool */
-#define LIMIT_SCAN_MANIFESTS 16                 /* manifests read a step on the pool */
-#define LIMIT_READER_RETRY_MS 1000              /* manifests that could not be read just now */
-#define LIMIT_FILTER_MATCH 100000               /* PCRE2 steps; an expression over it matches */
+#define LIMIT_JSON_VALUES 65536                /* of one document: each costs 64 bytes or more */
+#define LIMIT_MANIFEST_ANNOTATIONS_BYTES 65536 /* longer ones are left out of referrers */
+#define LIMIT_MEDIA_TYPES 1024                 /* different ones; manifests of others go by OCI's */
+#define LIMIT_SCAN_BLOBS 1024                  /* directory entries a step on the pool */
+#define LIMIT_SCAN_MANIFESTS 16                /* manifests read a step on the pool */
+#define LIMIT_READER_RETRY_MS 1000             /* manifests that could not be read just now */
+#define LIMIT_FILTER_MATCH 100000              /* PCRE2 steps; an expression over it matches */
 #define LIMIT_FILTER_DEPTH 1000
 #define LIMIT_FILTER_HEAP_KIB 1024
 #define LIMIT_INFO_RETRY_MS 1000
 #define LIMIT_INFO_EVERY_MS 50
-#define LIMIT_STORE_BLOBS 500000        /* of one containerd; more are not taken, counted */
-#define LIMIT_STORE_IMAGES 100000       /* likewise */
-#define LIMIT_STORE_LIST_MS 60000       /* a listing of images or contents, all of it */
-#define LIMIT_STORE_SETTLE_MS 1000      /* after a connection's first listing: the second */
+#define LIMIT_STORE_BLOBS 500000              /* of one containerd; more are not taken, counted */
+#define LIMIT_STORE_IMAGES 100000             /* likewise */
+#define LIMIT_STORE_LIST_MS 60000             /* a listing of images or contents, all of it */
+#define LIMIT_STORE_SETTLE_MS 1000            /* after a connection's first listing: the second */
 #define LIMIT_STORE_RELIST_MS (5 * 60 * 1000) /* from then on */
-#define LIMIT_STORE_RETRY_MS 1000       /* after a failed call on a good connection: list again */
-#define LIMIT_IMAGE_FETCHES 1024        /* names waiting to be fetched; more: all are listed */
+#define LIMIT_STORE_RETRY_MS 1000 /* after a failed call on a good connection: list again */
+#define LIMIT_IMAGE_FETCHES 1024  /* names waiting to be fetched; more: all are listed */
 #define LIMIT_IMAGE_FETCHES_OPEN 16
-#define LIMIT_BLOB_PROBES 4096          /* digests waiting to be asked for; more: all are listed */
+#define LIMIT_BLOB_PROBES 4096 /* digests waiting to be asked for; more: all are listed */
 #define LIMIT_BLOB_PROBES_OPEN 32
-#define LIMIT_MANIFEST_READS 4          /* on the pool at once */
-#define LIMIT_WATCH_DEPTH 64       /* directories above a watched one; then -EINVAL */
-#define LIMIT_WATCH_RETRY_MS 5000  /* a watch that the kernel refuses: "list again" this often */
+#define LIMIT_MANIFEST_READS 4    /* on the pool at once */
+#define LIMIT_WATCH_DEPTH 64      /* directories above a watched one; then -EINVAL */
+#define LIMIT_WATCH_RETRY_MS 5000 /* a watch that the kernel refuses: "list again" this often */
 
 /* --- gRPC (grpc, store/containerd.h) --- */
 #define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)
-#define LIMIT_GRPC_CALLS 256           /* open at once on a session; then -EBUSY */
-#define LIMIT_GRPC_HEADERS 64          /* of one response; then the call fails */
+#define LIMIT_GRPC_CALLS 256  /* open at once on a session; then -EBUSY */
+#define LIMIT_GRPC_HEADERS 64 /* of one response; then the call fails */
 #define LIMIT_GRPC_REQUEST_HEADERS 8
 #define LIMIT_GRPC_STATUS_TEXT_BYTES 256 /* longer texts of errors are cut */
 #define LIMIT_GRPC_UNARY_MS 10000
@@ -85,28 +91,28 @@
 
 /* --- gossip: see gossip.md for the reasons --- */
 #define LIMIT_GOSSIP_PACKET_BYTES 1200
-#define LIMIT_GOSSIP_MEMBERS 16384            /* the dead and departed included; more are not heard */
-#define LIMIT_GOSSIP_KEYS_PER_MEMBER 200000   /* a larger set is not taken */
-#define LIMIT_GOSSIP_LOCAL_KEYS 200000        /* more are held but not announced */
+#define LIMIT_GOSSIP_MEMBERS 16384          /* the dead and departed included; more are not heard */
+#define LIMIT_GOSSIP_KEYS_PER_MEMBER 200000 /* a larger set is not taken */
+#define LIMIT_GOSSIP_LOCAL_KEYS 200000      /* more are held but not announced */
 #define LIMIT_GOSSIP_INDEX_KEYS (4 * 1024 * 1024)
-#define LIMIT_GOSSIP_RUMOURS 4096             /* then common ones go first: pull repairs them */
+#define LIMIT_GOSSIP_RUMOURS 4096 /* then common ones go first: pull repairs them */
 #define LIMIT_GOSSIP_RUMOUR_BYTES (512 * 1024)
-#define LIMIT_GOSSIP_LOG_RECORDS 4096         /* recent content changes kept to answer pulls */
+#define LIMIT_GOSSIP_LOG_RECORDS 4096 /* recent content changes kept to answer pulls */
 #define LIMIT_GOSSIP_LOG_BYTES (512 * 1024)
-#define LIMIT_GOSSIP_EARLY_PER_OWNER 8        /* changes that came before their predecessor */
+#define LIMIT_GOSSIP_EARLY_PER_OWNER 8 /* changes that came before their predecessor */
 #define LIMIT_GOSSIP_EARLY_RECORDS 1024
-#define LIMIT_GOSSIP_OPS 100                  /* keys in one change; more: the set is fetched */
-#define LIMIT_GOSSIP_DELTA_OPS 200            /* keys in one answer to a pull */
+#define LIMIT_GOSSIP_OPS 100       /* keys in one change; more: the set is fetched */
+#define LIMIT_GOSSIP_DELTA_OPS 200 /* keys in one answer to a pull */
 #define LIMIT_GOSSIP_SEEDS 4096
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
-#define LIMIT_GOSSIP_FETCHES 4                /* open at once */
+#define LIMIT_GOSSIP_FETCHES 4 /* open at once */
 #define LIMIT_GOSSIP_FETCH_MS 10000
-#define LIMIT_GOSSIP_SENDS 512                /* datagrams of one step */
-#define LIMIT_GOSSIP_NOTES 256                /* of one step */
-#define LIMIT_GOSSIP_PROBES 16                /* under way at once */
-#define LIMIT_GOSSIP_RELAYED_PROBES 64        /* pings on behalf of others */
-#define LIMIT_GOSSIP_SUBKEYS 64               /* cached cipher contexts */
+#define LIMIT_GOSSIP_SENDS 512                 /* datagrams of one step */
+#define LIMIT_GOSSIP_NOTES 256                 /* of one step */
+#define LIMIT_GOSSIP_PROBES 16                 /* under way at once */
+#define LIMIT_GOSSIP_RELAYED_PROBES 64         /* pings on behalf of others */
+#define LIMIT_GOSSIP_SUBKEYS 64                /* cached cipher contexts */
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
 

@@ -19,7 +19,8 @@ struct target {
     uint16_t port;
 };
 
-/* One round of name look-ups; owned by the pool while it runs, so that it survives its bootstrap. */
+/* One round of name look-ups; owned by the pool while it runs, so that it survives its bootstrap.
+ */
 struct lookup {
     struct work work;
     struct bootstrap *bootstrap; /* NULL: nobody waits any more */
@@ -220,8 +221,8 @@ static void bootstrap_round(void *arg)
 
 /* --- life --- */
 
-int bootstrap_new(struct loop *loop, struct fetcher *fetcher,
-                  const struct bootstrap_config *config, struct bootstrap **ret_bootstrap)
+int bootstrap_new(struct loop *loop, struct fetcher *fetcher, const struct bootstrap_config *config,
+                  struct bootstrap **ret_bootstrap)
 {
     struct bootstrap *b = calloc(1, sizeof *b);
     if (!b) {

@@ -19,7 +19,7 @@ struct bootstrap_target {
     uint16_t port;
 };
 
-struct bootstrap_config { /* copied */
+struct bootstrap_config {                   /* copied */
     const struct bootstrap_target *targets; /* static peers, or the one DNS domain */
     size_t target_count;
     const char *url;    /* HTTP: the whole URL; then no targets */
@@ -33,8 +33,8 @@ struct bootstrap_counters {
 };
 
 struct bootstrap;
-int bootstrap_new(struct loop *loop, struct fetcher *fetcher,
-                  const struct bootstrap_config *config, struct bootstrap **ret_bootstrap);
+int bootstrap_new(struct loop *loop, struct fetcher *fetcher, const struct bootstrap_config *config,
+                  struct bootstrap **ret_bootstrap);
 /* Stops. A look-up still on the pool frees itself when it ends. */
 void bootstrap_free(struct bootstrap *b);
 void bootstrap_set_ready(struct bootstrap *b); /* from now on slowly */

@@ -73,7 +73,7 @@ static void cluster_fetched(struct fetch *fetch, void *arg)
     struct cluster_fetch *f = arg;
     list_remove(&f->link);
     if (f->cluster) {
-        int status = fetch->error            ? fetch->error
+        int status = fetch->error           ? fetch->error
                      : fetch->status == 200 ? 0
                      : fetch->status == 503 ? -EAGAIN
                                             : -EIO;
@@ -172,9 +172,9 @@ static void cluster_step(struct cluster *c, struct gossip_event *event)
         cluster_persist(c);
     }
     uint64_t wake_at_ms = c->effects.wake_at_ms;
-    (void)timer_start(&c->timer,
-                      wake_at_ms > event->now_ms ? wake_at_ms - event->now_ms : 0);
-    /* A fetch that could not even start is told last: telling steps again and reuses the effects. */
+    (void)timer_start(&c->timer, wake_at_ms > event->now_ms ? wake_at_ms - event->now_ms : 0);
+    /* A fetch that could not even start is told last: telling steps again and reuses the effects.
+     */
     for (size_t i = 0; i < failed_count; i++) {
         cluster_tell_fetched(c, failed[i], -EIO, NULL);
     }
@@ -227,8 +227,8 @@ static void cluster_found(void *arg, const union address *addresses, size_t coun
     for (size_t i = 0; i < count; i++) {
         n += convert_from_sockaddr(&addresses[i].sa, &seeds[n]) == 0;
     }
-    cluster_step(c, &(struct gossip_event){.kind = GOSSIP_SEEDS,
-                                           .seeds = {.addrs = seeds, .count = n}});
+    cluster_step(
+        c, &(struct gossip_event){.kind = GOSSIP_SEEDS, .seeds = {.addrs = seeds, .count = n}});
     free(seeds);
 }
 
@@ -260,9 +260,9 @@ static void cluster_change(struct cluster *c, uint64_t key, bool added)
             capacity <= CHANGES_MAX ? realloc(c->changes, capacity * sizeof *more) : NULL;
         if (!more) {
             cluster_flush(c); /* now rather than lost */
-            cluster_step(c, &(struct gossip_event){
-                                .kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
-                                .keys = {.keys = &key, .count = 1}});
+            cluster_step(c,
+                         &(struct gossip_event){.kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
+                                                .keys = {.keys = &key, .count = 1}});
             return;
         }
         c->changes = more;
@@ -354,8 +354,7 @@ void cluster_free(struct cluster *c)
         return;
     }
     bootstrap_free(c->bootstrap);
-    LIST_EACH_SAFE(link, &c->fetches)
-    {
+    LIST_EACH_SAFE (link, &c->fetches) {
         struct cluster_fetch *f = CONTAINER_OF(link, struct cluster_fetch, link);
         f->cluster = NULL;
         list_remove(link);

@@ -16,7 +16,7 @@
 #include "io/loop.h"
 #include "io/udp.h"
 
-struct cluster_config { /* copied, except where said */
+struct cluster_config {       /* copied, except where said */
     const char *label, *zone; /* zone may be NULL */
     const char *data_dir;     /* NULL: no memory between runs */
     const char *router_addr;  /* host:port to bind, as the flag has it */
@@ -24,7 +24,7 @@ struct cluster_config { /* copied, except where said */
     uint16_t registry_port;
     const char *const *advertise; /* outlives the cluster */
     size_t advertise_count;
-    const char *pod_ips; /* outlives the cluster; may be NULL */
+    const char *pod_ips;               /* outlives the cluster; may be NULL */
     struct bootstrap_config bootstrap; /* found and arg are set here; targets and url may be empty:
                                           a lone node that others may join */
     const char *(*authorization)(void *arg); /* for bulk requests; as in registry/mirror.h */

@@ -31,12 +31,18 @@ void cluster_write_metrics(const struct cluster *c, struct exposition *e)
     const struct {
         const char *reason;
         uint64_t count;
-    } drops[] = {{"short", s.drop_short},         {"version", s.drop_version},
-                 {"key", s.drop_key},             {"seal", s.drop_seal},
-                 {"replay", s.drop_replay},       {"old_boot", s.drop_old_boot},
-                 {"malformed", s.drop_malformed}, {"address", s.drop_address},
-                 {"own", s.drop_own},             {"rate", s.drop_rate},
-                 {"cap", s.drop_cap},             {"memory", s.drop_memory},
+    } drops[] = {{"short", s.drop_short},
+                 {"version", s.drop_version},
+                 {"key", s.drop_key},
+                 {"seal", s.drop_seal},
+                 {"replay", s.drop_replay},
+                 {"old_boot", s.drop_old_boot},
+                 {"malformed", s.drop_malformed},
+                 {"address", s.drop_address},
+                 {"own", s.drop_own},
+                 {"rate", s.drop_rate},
+                 {"cap", s.drop_cap},
+                 {"memory", s.drop_memory},
                  {"unknown_type", s.skipped_messages}};
     for (size_t i = 0; i < sizeof drops / sizeof drops[0]; i++) {
         exposition_sample(e, "spegel_gossip_dropped_total",
@@ -50,8 +56,7 @@ void cluster_write_metrics(const struct cluster *c, struct exposition *e)
                        (double)s.suspicions);
     exposition_counter(e, "spegel_gossip_refutations_total", "Suspicions of this node refuted.",
                        (double)s.refutations);
-    exposition_counter(e, "spegel_gossip_deaths_total", "Members declared dead.",
-                       (double)s.deaths);
+    exposition_counter(e, "spegel_gossip_deaths_total", "Members declared dead.", (double)s.deaths);
     exposition_counter(e, "spegel_gossip_ops_applied_total", "Content changes applied.",
                        (double)s.ops_applied);
     exposition_counter(e, "spegel_gossip_hash_mismatches_total", "Sets found to differ.",
