@@ -1,7 +1,5 @@
 /* The bytes of a server, to a client with a unary call and two streams open. The first byte says
  * how the rest is cut. Every call must end exactly once. */
-#include <stdlib.h>
-
 #include "base/check.h"
 #include "grpc/methods.h"
 #include "grpc/session.h"
@@ -30,8 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             .path = GRPC_CONTENT_LIST, .stream = i > 0, .deadline_at_ms = i > 0 ? 0 : 1000};
         CHECK(grpc_call_start(s, &calls[i], &request) == 0);
     }
-    for (size_t at = 1; at < n; at += step) {
-        buf_clear(&out);
+    for (size_t at = 1; at < n; at += step, buf_clear(&out)) {
         (void)grpc_session_output(s, &out, NULL);
         (void)grpc_session_receive(s, data + at, n - at < step ? n - at : step, NULL);
     }

@@ -209,6 +209,7 @@ static void test_an_answer_before_the_request_was_sent_stops_the_sending(void **
     assert_int_equal(c.status.error, -EINVAL);
     peer_pump(f.peer, f.session, STEP);
     assert_true(peer_stream(f.peer, 1)->reset);
+    assert_int_equal(peer_stream(f.peer, 1)->reset_code, NGHTTP2_CANCEL);
     assert_false(peer_stream(f.peer, 1)->ended);
     assert_int_equal(grpc_session_state(f.session), GRPC_SESSION_OPEN);
     fixture_done(&f);

@@ -140,6 +140,7 @@ static void test_a_call_that_a_graceful_goaway_overtakes_is_not_sent(void **stat
     grpc_session_tick(f.session, 1);
     assert_int_equal(c.done, 1);
     assert_int_equal(c.status.code, GRPC_UNAVAILABLE);
+    assert_memory_equal(c.status.text, "not sent: ", 10);
     assert_int_equal(f.peer->last_id, 0);
     assert_int_equal(grpc_session_state(f.session), GRPC_SESSION_DEAD);
     fixture_done(&f);
