@@ -7,6 +7,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/check.h"
+#include "grpc/methods.h"
 #include "grpc/session_private.h"
 
 #define HEADERS_FIXED 8
@@ -136,7 +137,7 @@ static int make_headers(const struct grpc_request *request, nghttp2_nv *headers,
         r = add_header(headers, count, fixed[i].name, fixed[i].value);
     }
     if (r == 0 && request->containerd_namespace) {
-        r = add_header(headers, count, "containerd-namespace", request->containerd_namespace);
+        r = add_header(headers, count, GRPC_NAMESPACE_HEADER, request->containerd_namespace);
     }
     for (size_t i = 0; r == 0 && i < request->header_count; i++) {
         r = add_header(headers, count, request->headers[i].name, request->headers[i].value);
