@@ -21,6 +21,6 @@ static inline bool gossip_key_is_tag(uint64_t key)
     return (key & GOSSIP_KEY_TAG_BIT) != 0;
 }
 
-/* A good 64-bit mix (murmur3's finaliser with other constants); a set's hash is the XOR of the mix
+/* A good 64-bit mix (splitmix64); a set's hash is the XOR of the mix
  * of its keys. Unkeyed: whoever can forge a set's hash already holds the cluster key. */
 uint64_t gossip_mix(uint64_t x);

@@ -1,0 +1,410 @@
+/* body.c - sets and snapshots as they travel over HTTP, inside the envelope of seal.h.
+ *
+ *     set       format u8 | ALIVE message | keys u32 | key u64 ...
+ *     snapshot  format u8 | members u32 | ALIVE message ... |
+ *               keys u32 | (key u64 | holders u16 | holder u16 ...) ...
+ *
+ * A holder is the number of an ALIVE above, from 0. Where a bitmap over all members is shorter, the
+ * top bit of `holders` is set and the bitmap follows, lowest bit first. */
+#include "gossip/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORMAT 1
+#define BITMAP 0x8000U
+
+static int append(struct buf *b, const void *bytes, size_t n)
+{
+    return buf_append(b, bytes, n);
+}
+
+static int append16(struct buf *b, uint16_t v)
+{
+    uint8_t bytes[2];
+    gossip_store16(bytes, v);
+    return append(b, bytes, sizeof(bytes));
+}
+
+static int append32(struct buf *b, uint32_t v)
+{
+    uint8_t bytes[4];
+    gossip_store32(bytes, v);
+    return append(b, bytes, sizeof(bytes));
+}
+
+static int append64(struct buf *b, uint64_t v)
+{
+    uint8_t bytes[8];
+    gossip_store64(bytes, v);
+    return append(b, bytes, sizeof(bytes));
+}
+
+static int append_alive(struct buf *b, const struct gossip *g, const struct gossip_member *m)
+{
+    uint8_t room[256];
+    struct gossip_writer w;
+    struct gossip_alive alive;
+    gossip_alive_of(g, m, &alive);
+    gossip_writer_init(&w, room, sizeof(room));
+    return gossip_alive_write(&w, &alive) ? append(b, room, w.len) : -ENOBUFS;
+}
+
+static int build_set(struct gossip *g, uint64_t owner, struct buf *b)
+{
+    const struct gossip_member *m = gossip_members_get(&g->members, owner);
+    uint8_t format = FORMAT;
+    uint64_t key;
+    size_t cursor = 0;
+    if (!m || !gossip_member_is_live(m) || m->set_boot != m->boot || m->version == 0 ||
+        m->addrs[0].family == GOSSIP_NO_ADDR) {
+        return -ENOENT;
+    }
+    int error = append(b, &format, 1);
+    error = error ? error : append_alive(b, g, m);
+    error = error ? error : append32(b, m->count);
+    while (error == 0 && gossip_index_column(g->index, m->slot, &cursor, &key)) {
+        error = append64(b, key);
+    }
+    return error;
+}
+
+static bool in_snapshot(const struct gossip_member *m)
+{
+    return gossip_member_is_live(m) && m->addrs[0].family != GOSSIP_NO_ADDR;
+}
+
+/* One key with those of its holders that are in the snapshot. `number` is by slot, from 1. */
+static int append_key(struct buf *b, const struct gossip *g, uint64_t key, const uint16_t *number,
+                      size_t members, uint32_t *keys)
+{
+    uint32_t cursor = 0, count = 0;
+    uint16_t slot;
+    while (gossip_index_holders(g->index, key, &cursor, &slot)) {
+        count += number[slot] != 0;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    size_t bitmap_bytes = (members + 7) / 8;
+    bool bitmap = bitmap_bytes < (size_t)count * 2;
+    int error = append64(b, key);
+    error = error ? error : append16(b, (uint16_t)(count | (bitmap ? BITMAP : 0)));
+    uint8_t *bits = NULL;
+    if (error == 0 && bitmap) {
+        bits = (uint8_t *)buf_reserve(b, bitmap_bytes);
+        if (!bits) {
+            return -ENOBUFS;
+        }
+        memset(bits, 0, bitmap_bytes);
+        buf_commit(b, bitmap_bytes);
+    }
+    cursor = 0;
+    while (error == 0 && gossip_index_holders(g->index, key, &cursor, &slot)) {
+        if (number[slot] && bitmap) {
+            bits[(number[slot] - 1) / 8] |= (uint8_t)(1U << ((number[slot] - 1) % 8));
+        } else if (number[slot]) {
+            error = append16(b, (uint16_t)(number[slot] - 1));
+        }
+    }
+    (*keys)++;
+    return error;
+}
+
+static int build_snapshot(struct gossip *g, struct buf *b)
+{
+    uint8_t format = FORMAT;
+    uint16_t members = 0;
+    uint32_t keys = 0;
+    uint64_t key;
+    size_t cursor = 0;
+    uint16_t *number = calloc(g->members.slots, sizeof(*number));
+    int error = number ? append(b, &format, 1) : -ENOMEM;
+    size_t members_at = b->len;
+    error = error ? error : append32(b, 0);
+    for (size_t slot = 0; slot < g->members.slots && error == 0; slot++) {
+        const struct gossip_member *m = g->members.by_slot[slot];
+        if (m && in_snapshot(m)) {
+            error = append_alive(b, g, m);
+            members++;
+            number[slot] = m->set_boot == m->boot ? members : 0;
+        }
+    }
+    size_t keys_at = b->len;
+    error = error ? error : append32(b, 0);
+    while (error == 0 && gossip_index_next(g->index, &cursor, &key)) {
+        error = append_key(b, g, key, number, members, &keys);
+    }
+    if (error == 0) {
+        gossip_store32((uint8_t *)b->data + members_at, members);
+        gossip_store32((uint8_t *)b->data + keys_at, keys);
+    }
+    free(number);
+    return error;
+}
+
+static int read_alive(struct gossip_reader *r, struct gossip_alive *ret_alive)
+{
+    uint8_t type;
+    struct gossip_reader body;
+    int got = gossip_read_message(r, &type, &body);
+    if (got != 1 || type != GOSSIP_MSG_ALIVE) {
+        return -EPROTO;
+    }
+    return gossip_alive_read(&body, ret_alive);
+}
+
+/* Whether a set at this version would be news about m. */
+static bool is_news(const struct gossip *g, const struct gossip_member *m,
+                    const struct gossip_alive *a)
+{
+    return m && m != g->me && gossip_member_is_live(m) && m->boot == a->boot &&
+           m->salt == a->salt && a->version > 0 && a->count <= LIMIT_GOSSIP_KEYS_PER_MEMBER &&
+           (m->set_boot != m->boot || m->version < a->version ||
+            (m->version == a->version && m->set_hash != a->hash));
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const uint8_t *bytes,
+                     size_t n)
+{
+    struct gossip_reader r;
+    struct gossip_alive a;
+    gossip_reader_init(&r, bytes, n);
+    if (gossip_read8(&r) != FORMAT || read_alive(&r, &a) || a.id != owner) {
+        return -EPROTO;
+    }
+    size_t count = gossip_read32(&r);
+    if (r.failed || count != a.count || gossip_reader_left(&r) / 8 < count) {
+        return -EPROTO;
+    }
+    gossip_hear_alive(g, &a, teller);
+    struct gossip_member *m = gossip_members_get(&g->members, owner);
+    if (!is_news(g, m, &a)) {
+        return 0;
+    }
+    uint64_t *keys = malloc((count + 1) * sizeof(*keys));
+    if (!keys) {
+        return -ENOMEM;
+    }
+    uint64_t hash = 0;
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = gossip_read64(&r);
+        hash ^= gossip_mix(keys[i]);
+    }
+    qsort(keys, count, sizeof(*keys), compare_keys);
+    bool twice = false;
+    for (size_t i = 1; i < count; i++) {
+        twice = twice || keys[i] == keys[i - 1];
+    }
+    int error = hash != a.hash || twice ? -EBADMSG : 0;
+    if (error) {
+        g->stats.hash_mismatches++;
+    } else {
+        gossip_take_set(g, m, a.version, hash, keys, count);
+    }
+    free(keys);
+    return error;
+}
+
+/* What a snapshot says about one member, and what came of it. */
+struct told {
+    struct gossip_alive alive;
+    struct gossip_member *member; /* NULL: not wanted */
+    uint64_t hash;
+    uint32_t count;
+};
+
+/* Calls for each (key, holder) of the key part; `take` false: only checks and sums up. */
+static int walk_keys(struct gossip *g, struct gossip_reader r, struct told *told, size_t members,
+                     bool take)
+{
+    size_t keys = gossip_read32(&r);
+    for (size_t i = 0; i < keys; i++) {
+        uint64_t key = gossip_read64(&r);
+        uint16_t head = gossip_read16(&r);
+        bool bitmap = (head & BITMAP) != 0;
+        size_t n = bitmap ? members : head;
+        const uint8_t *bits = gossip_read_bytes(&r, bitmap ? (members + 7) / 8 : (size_t)n * 2);
+        if (!bits) {
+            return -EPROTO;
+        }
+        for (size_t k = 0; k < n; k++) {
+            size_t holder = bitmap ? k : gossip_load16(bits + 2 * k);
+            if (bitmap && !(bits[k / 8] >> (k % 8) & 1)) {
+                continue;
+            }
+            if (holder >= members) {
+                return -EPROTO;
+            }
+            struct told *t = &told[holder];
+            if (t->member && (!take || gossip_index_add(g->index, key, t->member->slot) == 1)) {
+                t->hash ^= gossip_mix(key);
+                t->count++;
+            }
+        }
+    }
+    return r.failed ? -EPROTO : 0;
+}
+
+static void take_sets(struct gossip *g, struct told *told, size_t members)
+{
+    for (size_t i = 0; i < members; i++) {
+        struct told *t = &told[i];
+        struct gossip_member *m = t->member;
+        if (!m) {
+            continue;
+        }
+        m->count = t->count;
+        if (t->hash != t->alive.hash || t->count != t->alive.count) {
+            g->stats.drop_memory++; /* summed up right a moment ago: the index is full */
+            m->count++;
+            gossip_drop_set(g, m);
+            continue;
+        }
+        m->set_boot = m->boot;
+        m->version = t->alive.version;
+        m->set_hash = t->hash;
+        g->stats.sets_applied++;
+        gossip_settle(g, m);
+        if (m->wanted.version && m->version >= m->wanted.version) {
+            gossip_want_nothing(g, m);
+        }
+    }
+}
+
+static int read_members(struct gossip *g, struct gossip_reader *r, struct told *told,
+                        size_t members)
+{
+    for (size_t i = 0; i < members; i++) {
+        if (read_alive(r, &told[i].alive)) {
+            return -EPROTO;
+        }
+    }
+    struct gossip_reader keys = *r; /* all of it must read right before any of it counts */
+    if (walk_keys(g, keys, told, members, false)) {
+        return -EPROTO;
+    }
+    return 0;
+}
+
+int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n)
+{
+    struct gossip_reader r;
+    gossip_reader_init(&r, bytes, n);
+    uint8_t format = gossip_read8(&r);
+    size_t members = gossip_read32(&r);
+    if (r.failed || format != FORMAT || members > LIMIT_GOSSIP_MEMBERS ||
+        members > gossip_reader_left(&r)) {
+        return -EPROTO;
+    }
+    struct told *told = calloc(members + 1, sizeof(*told));
+    int error = told ? read_members(g, &r, told, members) : -ENOMEM;
+    if (error) {
+        free(told);
+        return error;
+    }
+    for (size_t i = 0; i < members; i++) {
+        gossip_hear_alive(g, &told[i].alive, teller);
+    }
+    uint8_t *named = calloc(g->members.slots, 1);
+    for (size_t i = 0; i < members && named; i++) {
+        struct gossip_member *m = gossip_members_get(&g->members, told[i].alive.id);
+        if (is_news(g, m, &told[i].alive) && !named[m->slot]) { /* twice: the first counts */
+            told[i].member = m;
+            named[m->slot] = 1;
+        }
+    }
+    free(named);
+    (void)walk_keys(g, r, told, members, false);
+    for (size_t i = 0; i < members; i++) {
+        struct told *t = &told[i];
+        if (t->member && (t->hash != t->alive.hash || t->count != t->alive.count)) {
+            g->stats.hash_mismatches++;
+            t->member = NULL;
+        } else if (t->member) {
+            gossip_drop_set(g, t->member);
+        }
+        t->hash = 0;
+        t->count = 0;
+    }
+    (void)walk_keys(g, r, told, members, true);
+    take_sets(g, told, members);
+    g->stats.snapshots_applied++;
+    free(told);
+    return 0;
+}
+
+/* --- serving --- */
+
+static int auth_open(struct gossip *g, const char *path, const char *text,
+                     uint8_t ret_auth[GOSSIP_SEAL_OVERHEAD_BYTES])
+{
+    uint8_t nothing[1];
+    struct gossip_header h;
+    if (!text || strlen(text) != 2 * GOSSIP_SEAL_OVERHEAD_BYTES) {
+        return -EACCES;
+    }
+    for (size_t i = 0; i < GOSSIP_SEAL_OVERHEAD_BYTES; i++) {
+        int value = 0;
+        for (size_t k = 0; k < 2; k++) {
+            char c = text[2 * i + k];
+            int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+            if (digit < 0) {
+                return -EACCES;
+            }
+            value = value * 16 + digit;
+        }
+        ret_auth[i] = (uint8_t)value;
+    }
+    struct gossip_binding binding = {
+        .purpose = GOSSIP_FOR_AUTH, .bytes = path, .len = strlen(path)};
+    return gossip_seal_peek(ret_auth, GOSSIP_SEAL_OVERHEAD_BYTES, &h) ||
+                   gossip_seal_open(g->seal, &h, &binding, ret_auth, GOSSIP_SEAL_OVERHEAD_BYTES,
+                                    nothing)
+               ? -EACCES
+               : 0;
+}
+
+int gossip_serve(struct gossip *g, const char *path, const char *auth, struct buf *body)
+{
+    static const char snapshot[] = GOSSIP_PATH_PREFIX "snapshot", set[] = GOSSIP_PATH_PREFIX "set/";
+    uint8_t request[GOSSIP_SEAL_OVERHEAD_BYTES];
+    uint64_t owner = 0;
+    struct buf plain;
+    if (auth_open(g, path, auth, request)) {
+        g->stats.serve_denied++;
+        return -EACCES;
+    }
+    bool whole = strcmp(path, snapshot) == 0;
+    if (!whole && (strncmp(path, set, sizeof(set) - 1) != 0 ||
+                   gossip_id_parse(path + sizeof(set) - 1, &owner) != 0)) {
+        return -ENOENT;
+    }
+    buf_init(&plain, whole ? LIMIT_GOSSIP_SNAPSHOT_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES
+                           : LIMIT_GOSSIP_SET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES);
+    int error = whole ? build_snapshot(g, &plain) : build_set(g, owner, &plain);
+    if (error == 0) {
+        struct gossip_binding binding = {.purpose = whole ? GOSSIP_FOR_SNAPSHOT : GOSSIP_FOR_SET,
+                                         .bytes = request,
+                                         .len = sizeof(request)};
+        size_t n = plain.len + GOSSIP_SEAL_OVERHEAD_BYTES;
+        uint8_t *out = (uint8_t *)buf_reserve(body, n);
+        error = !out ? -ENOBUFS
+                : gossip_seal_write(g->seal, &binding, (uint8_t *)plain.data, plain.len, out)
+                    ? -ENOMEM
+                    : 0;
+        if (error == 0) {
+            buf_commit(body, n);
+            g->stats.served++;
+        }
+    }
+    buf_done(&plain);
+    return error;
+}

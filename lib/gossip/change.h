@@ -1,0 +1,58 @@
+/* change.h - the recent changes of everybody's sets: what to pass on, and what to answer pulls
+ * from.
+ *
+ * One change is one version of one owner's set. The log keeps the newest within its caps and drops
+ * the oldest; a change still to be passed on is also in one of `unsent`, by how often it was sent.
+ */
+#pragma once
+
+#include "gossip/wire.h"
+
+#include "base/list.h"
+#include "base/map.h"
+
+#define GOSSIP_TRANSMISSIONS 8 /* 6 was too few: p99 1.16 s at 30 % loss */
+
+struct gossip_change {
+    struct {
+        uint64_t owner, boot;
+        uint32_t version, zero;
+    } name;        /* the map's key */
+    uint64_t hash; /* of the set after it */
+    struct map_node node;
+    struct list age;    /* in gossip_changes.ages, oldest first */
+    struct list rumour; /* in gossip_changes.unsent[sent]; unlinked: told often enough */
+    uint8_t sent;
+    uint16_t count;
+    struct gossip_op ops[]; /* count of them */
+};
+
+struct gossip_changes {
+    struct map by_name;
+    struct list ages;
+    struct list unsent[GOSSIP_TRANSMISSIONS];
+    size_t bytes, rumours;
+};
+
+void gossip_changes_init(struct gossip_changes *c);
+void gossip_changes_done(struct gossip_changes *c);
+
+/* Copies the change in; `relay`: to be passed on, `own` ahead of others' of the same age. 0;
+ * -EEXIST; -ENOMEM. The oldest make room. */
+int gossip_changes_add(struct gossip_changes *c, uint64_t owner, uint64_t boot, uint32_t version,
+                       uint64_t hash, const struct gossip_op *ops, size_t count, bool relay,
+                       bool own);
+
+const struct gossip_change *gossip_changes_get(const struct gossip_changes *c, uint64_t owner,
+                                               uint64_t boot, uint32_t version);
+
+/* A change added without `relay` is now to be passed on. */
+void gossip_changes_pass_on(struct gossip_changes *c, const struct gossip_change *change);
+
+/* Not to be passed on any more: its owner departed or was born again. */
+void gossip_changes_forget(struct gossip_changes *c, uint64_t owner);
+
+/* Writes the least often sent changes that fit, each once. Returns how many.
+ * `copies` is how often the packet will be sent. */
+size_t gossip_changes_write(struct gossip_changes *c, struct gossip_writer *w,
+                            struct gossip_dictionary *dictionary, unsigned copies);

@@ -1,0 +1,442 @@
+#include "gossip/state.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PULL_FIRST_MS 30 /* the missing change is most likely on its way */
+#define PULL_AGAIN_MS 300
+#define PULL_AGAIN_MAX_MS 5000
+#define DELTA_TRIES 2
+#define DELTA_VERSIONS 50
+
+void gossip_want_nothing(struct gossip *g, struct gossip_member *m)
+{
+    (void)g;
+    m->wanted = (struct gossip_wanted){0};
+    list_remove(&m->behind);
+}
+
+void gossip_drop_set(struct gossip *g, struct gossip_member *m)
+{
+    if (m->count > 0) {
+        gossip_index_clear(g->index, m->slot);
+    }
+    m->set_kept = false;
+    m->set_boot = 0;
+    m->version = m->count = 0;
+    m->set_hash = 0;
+    gossip_settle(g, m);
+}
+
+/* --- our own set --- */
+
+/* As one change that travels by itself, or, when too large for that, as an announcement: others see
+ * the version in our ALIVE and fetch the set. */
+static void announce(struct gossip *g, const struct gossip_op *ops, size_t count, bool too_many)
+{
+    struct gossip_member *me = g->me;
+    me->version++;
+    gossip_settle(g, me);
+    if (!too_many && gossip_changes_add(&g->changes, me->id, me->boot, me->version, me->set_hash,
+                                        ops, count, true, true) == 0) {
+        gossip_wake_spreader(g);
+    } else {
+        gossip_pass_on(g, me);
+    }
+}
+
+void gossip_local_change(struct gossip *g, const uint64_t *keys, size_t count, bool del)
+{
+    struct gossip_member *me = g->me;
+    struct gossip_op ops[LIMIT_GOSSIP_OPS];
+    size_t changed = 0;
+    if (g->leaving) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int done = 0;
+        if (del) {
+            done = gossip_index_remove(g->index, keys[i], me->slot);
+        } else if (me->count < LIMIT_GOSSIP_LOCAL_KEYS) {
+            done = gossip_index_add(g->index, keys[i], me->slot);
+        }
+        if (done < 0) {
+            g->stats.drop_memory++;
+        }
+        if (done != 1) {
+            continue;
+        }
+        if (changed < LIMIT_GOSSIP_OPS) {
+            ops[changed] = (struct gossip_op){.key = keys[i], .del = del};
+        }
+        changed++;
+        me->set_hash ^= gossip_mix(keys[i]);
+        me->count = del ? me->count - 1 : me->count + 1;
+    }
+    if (changed > 0 || !g->contents_listed) {
+        g->contents_listed = true;
+        announce(g, ops, changed, changed > LIMIT_GOSSIP_OPS);
+    }
+}
+
+/* --- others' sets --- */
+
+static void want(struct gossip *g, struct gossip_member *m, uint32_t version, uint32_t count,
+                 uint64_t hash, uint64_t teller)
+{
+    bool fresh = m->wanted.version == 0;
+    if (!fresh && version < m->wanted.version) {
+        return;
+    }
+    m->wanted.version = version;
+    m->wanted.count = count;
+    m->wanted.hash = hash;
+    m->wanted.teller = teller;
+    if (fresh) {
+        m->wanted.next_ms = g->now_ms + PULL_FIRST_MS;
+        list_push_back(&g->behind, &m->behind);
+    }
+}
+
+static void caught_up(struct gossip *g, struct gossip_member *m)
+{
+    gossip_settle(g, m);
+    if (m->wanted.version && m->set_boot == m->boot && m->version >= m->wanted.version) {
+        gossip_want_nothing(g, m);
+    }
+}
+
+void gossip_hear_version(struct gossip *g, struct gossip_member *m, uint32_t version,
+                         uint32_t count, uint64_t hash, uint64_t teller)
+{
+    if (version == 0 || m == g->me) {
+        return;
+    }
+    if (m->set_boot != m->boot) {
+        if (m->set_boot && m->set_hash == hash && m->count == count) {
+            m->set_boot = m->boot; /* a new life with the same contents: nothing to transfer */
+            m->version = version;
+            caught_up(g, m);
+        } else {
+            want(g, m, version, count, hash, teller);
+        }
+    } else if (version > m->version) {
+        want(g, m, version, count, hash, teller);
+    } else if (version == m->version && hash != m->set_hash) {
+        g->stats.hash_mismatches++;
+        if (teller == m->id) { /* the owner itself is the authority */
+            want(g, m, version, count, hash, teller);
+            m->wanted.fetch_only = true;
+        }
+    }
+}
+
+/* Whether the change fits on what is held; the caller has checked its version. */
+static bool apply(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
+                  const struct gossip_op *ops, size_t count)
+{
+    uint64_t after = m->set_hash;
+    uint32_t keys = m->count;
+    for (size_t i = 0; i < count; i++) {
+        if (gossip_index_has(g->index, ops[i].key, m->slot) == ops[i].del) {
+            after ^= gossip_mix(ops[i].key);
+            keys = ops[i].del ? keys - 1 : keys + 1;
+        }
+    }
+    if (after != hash || keys > LIMIT_GOSSIP_KEYS_PER_MEMBER) {
+        g->stats.hash_mismatches++;
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].del) {
+            gossip_index_remove(g->index, ops[i].key, m->slot);
+        } else if (gossip_index_add(g->index, ops[i].key, m->slot) < 0) {
+            /* Half applied: forget all of it and start from nothing, so that the hash stays true.
+             */
+            g->stats.drop_memory++;
+            m->count++; /* there is something to clear */
+            gossip_drop_set(g, m);
+            return false;
+        }
+    }
+    m->set_hash = hash;
+    m->count = keys;
+    m->version = version;
+    g->stats.ops_applied++;
+    return true;
+}
+
+/* Changes that came before their predecessor wait in the log. */
+static void apply_waiting(struct gossip *g, struct gossip_member *m)
+{
+    const struct gossip_change *next;
+    while ((next = gossip_changes_get(&g->changes, m->id, m->boot, m->version + 1))) {
+        if (!apply(g, m, next->name.version, next->hash, next->ops, next->count)) {
+            break;
+        }
+        gossip_changes_pass_on(&g->changes, next);
+        gossip_wake_spreader(g);
+    }
+    caught_up(g, m);
+}
+
+void gossip_hear_ops(struct gossip *g, const struct gossip_ops *ops, uint64_t teller)
+{
+    struct gossip_member *m = gossip_members_get(&g->members, ops->owner);
+    if (!m || m == g->me || (uint32_t)m->boot != ops->boot_low || !gossip_member_is_live(m)) {
+        g->stats.ops_stale++;
+        return;
+    }
+    bool first = m->set_boot != m->boot && ops->version == 1;
+    uint32_t held = m->set_boot == m->boot ? m->version : 0;
+    if (ops->version <= held) {
+        g->stats.ops_stale++;
+        return;
+    }
+    if (first) {
+        if (m->set_boot && m->set_hash == ops->hash) {
+            gossip_hear_version(g, m, 1, m->count, ops->hash, teller);
+            return;
+        }
+        gossip_drop_set(g, m); /* the first change of a life starts from nothing */
+        m->set_boot = m->boot;
+    }
+    if (ops->version == held + 1 && m->set_boot == m->boot) {
+        if (!apply(g, m, ops->version, ops->hash, ops->ops, ops->count)) {
+            want(g, m, ops->version, 0, ops->hash, teller);
+            m->wanted.fetch_only = true;
+            return;
+        }
+        int error = gossip_changes_add(&g->changes, m->id, m->boot, ops->version, ops->hash,
+                                       ops->ops, ops->count, true, false);
+        if (error == -ENOMEM) {
+            g->stats.drop_memory++;
+        }
+        gossip_wake_spreader(g);
+        apply_waiting(g, m);
+        return;
+    }
+    g->stats.ops_early++;
+    if (ops->version - held <= LIMIT_GOSSIP_EARLY_PER_OWNER) {
+        (void)gossip_changes_add(&g->changes, m->id, m->boot, ops->version, ops->hash, ops->ops,
+                                 ops->count, false, false);
+    }
+    want(g, m, ops->version, 0, ops->hash, teller);
+}
+
+void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
+                     const uint64_t *keys, size_t count)
+{
+    gossip_drop_set(g, m);
+    for (size_t i = 0; i < count; i++) {
+        m->count++;
+        if (gossip_index_add(g->index, keys[i], m->slot) < 0) {
+            g->stats.drop_memory++;
+            gossip_drop_set(g, m);
+            return;
+        }
+    }
+    m->set_boot = m->boot;
+    m->version = version;
+    m->count = (uint32_t)count;
+    m->set_hash = hash;
+    g->stats.sets_applied++;
+    gossip_settle(g, m);
+    apply_waiting(g, m);
+    gossip_pass_on(g, m); /* whoever hears of this version from us can fetch it from us */
+}
+
+void gossip_hear_delta_no(struct gossip *g, const struct gossip_delta_req *req)
+{
+    struct gossip_member *m = gossip_members_get(&g->members, req->owner);
+    if (m && m->wanted.version && m->boot == req->boot && !m->wanted.fetch_only) {
+        m->wanted.fetch_only = true;
+        m->wanted.next_ms = g->now_ms;
+    }
+}
+
+/* --- pulling --- */
+
+static struct gossip_member *whom_to_ask(struct gossip *g, const struct gossip_member *m)
+{
+    /* The teller has it; then the owner, who has it for sure; then anybody. */
+    uint64_t id = m->wanted.tries % 3 == 0 ? m->wanted.teller : m->id;
+    struct gossip_member *peer = gossip_members_get(&g->members, id);
+    if (m->wanted.tries % 3 == 2 || !peer || peer == g->me || !gossip_member_is_live(peer)) {
+        return gossip_random_members(g, NULL, &peer, 1) ? peer : NULL;
+    }
+    return peer;
+}
+
+static void pull(struct gossip *g, struct gossip_member *m)
+{
+    struct gossip_wanted *w = &m->wanted;
+    struct gossip_member *peer = whom_to_ask(g, m);
+    uint64_t wait_ms = PULL_AGAIN_MS << (w->tries < 4 ? w->tries : 4);
+    w->next_ms = g->now_ms + (wait_ms < PULL_AGAIN_MAX_MS ? wait_ms : PULL_AGAIN_MAX_MS) +
+                 gossip_random(g) % 50;
+    if (!peer) {
+        return;
+    }
+    bool deltas = m->set_boot == m->boot && w->tries < DELTA_TRIES && !w->fetch_only &&
+                  w->version - m->version <= DELTA_VERSIONS;
+    if (deltas) {
+        struct gossip_packet p;
+        struct gossip_delta_req req = {
+            .owner = m->id, .boot = m->boot, .from = m->version + 1, .to = w->version};
+        struct gossip_addr to = gossip_member_addr(g, peer);
+        gossip_packet_begin(&p);
+        gossip_delta_req_write(&p.w, GOSSIP_MSG_DELTA_REQ, &req);
+        gossip_packet_send(g, &p, &to, 1);
+        g->stats.deltas_asked++;
+        w->tries++;
+    } else if (w->fetch_id == 0) {
+        w->fetch_id = gossip_fetch_start(g, GOSSIP_FETCH_SET, m->id, peer);
+        if (w->fetch_id) {
+            w->tries++;
+        } else {
+            w->next_ms = g->now_ms + 20; /* all slots taken */
+        }
+    }
+}
+
+uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint64_t owner,
+                            struct gossip_member *peer)
+{
+    struct gossip_effects *e = g->effects;
+    struct gossip_open_fetch *open = NULL;
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
+        if (g->fetches[i].id == 0) {
+            open = &g->fetches[i];
+        }
+    }
+    struct gossip_addr from = gossip_member_addr(g, peer);
+    if (!open || e->fetch_count == e->fetch_capacity || from.family == GOSSIP_NO_ADDR ||
+        peer->registry_port == 0) {
+        return 0;
+    }
+    struct gossip_fetch *f = &e->fetches[e->fetch_count];
+    char id[GOSSIP_ID_TEXT_BYTES];
+    if (kind == GOSSIP_FETCH_SNAPSHOT) {
+        snprintf(f->path, sizeof(f->path), GOSSIP_PATH_PREFIX "snapshot");
+    } else {
+        snprintf(f->path, sizeof(f->path), GOSSIP_PATH_PREFIX "set/%s",
+                 gossip_id_format(owner, id));
+    }
+    struct gossip_binding binding = {
+        .purpose = GOSSIP_FOR_AUTH, .bytes = f->path, .len = strlen(f->path)};
+    if (gossip_seal_write(g->seal, &binding, NULL, 0, open->auth)) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(open->auth); i++) {
+        snprintf(f->auth + 2 * i, 3, "%02x", open->auth[i]);
+    }
+    if (++g->last_fetch_id == 0) {
+        g->last_fetch_id = 1;
+    }
+    open->id = f->id = g->last_fetch_id;
+    open->kind = kind;
+    open->owner = owner;
+    open->peer = f->peer = peer->id;
+    open->expires_ms = g->now_ms + LIMIT_GOSSIP_FETCH_MS;
+    f->from = from;
+    f->from.port = peer->registry_port;
+    f->max_bytes =
+        kind == GOSSIP_FETCH_SNAPSHOT ? LIMIT_GOSSIP_SNAPSHOT_BYTES : LIMIT_GOSSIP_SET_BYTES;
+    e->fetch_count++;
+    g->stats.fetches++;
+    return open->id;
+}
+
+static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
+                     const struct gossip_event *event)
+{
+    struct gossip_header h;
+    const uint8_t *bytes = event->fetched.bytes;
+    size_t len = event->fetched.len;
+    int error = gossip_seal_peek(bytes, len, &h);
+    if (error) {
+        return error;
+    }
+    size_t n = len - GOSSIP_SEAL_OVERHEAD_BYTES;
+    struct buf plain;
+    buf_init(&plain, LIMIT_GOSSIP_SNAPSHOT_BYTES + 1);
+    uint8_t *out = (uint8_t *)buf_reserve(&plain, n + 1);
+    struct gossip_binding binding = {
+        .purpose = fetch->kind == GOSSIP_FETCH_SET ? GOSSIP_FOR_SET : GOSSIP_FOR_SNAPSHOT,
+        .bytes = fetch->auth,
+        .len = sizeof(fetch->auth)};
+    error = out ? gossip_seal_open(g->seal, &h, &binding, bytes, len, out) : -ENOMEM;
+    if (error == 0) {
+        error = fetch->kind == GOSSIP_FETCH_SET
+                    ? gossip_set_apply(g, fetch->owner, h.sender.id, out, n)
+                    : gossip_snapshot_apply(g, h.sender.id, out, n);
+    }
+    buf_done(&plain);
+    return error;
+}
+
+static void fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch, bool applied)
+{
+    if (!applied) {
+        g->stats.fetches_failed++;
+    }
+    if (fetch->kind == GOSSIP_FETCH_SNAPSHOT) {
+        gossip_snapshot_ended(g, applied, fetch->peer);
+        return;
+    }
+    struct gossip_member *m = gossip_members_get(&g->members, fetch->owner);
+    if (m && m->wanted.version && m->wanted.fetch_id == fetch->id) {
+        m->wanted.fetch_id = 0;
+        if (!applied && m->wanted.tries < 3) {
+            m->wanted.next_ms = g->now_ms + 20; /* the next in line at once */
+        }
+    }
+}
+
+void gossip_fetched(struct gossip *g, const struct gossip_event *event)
+{
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
+        if (g->fetches[i].id && g->fetches[i].id == event->fetched.id) {
+            struct gossip_open_fetch fetch = g->fetches[i];
+            g->fetches[i].id = 0;
+            bool applied = event->fetched.status == 0 && open_body(g, &fetch, event) == 0;
+            fetch_ended(g, &fetch, applied);
+        }
+    }
+}
+
+void gossip_content_tick(struct gossip *g)
+{
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
+        if (g->fetches[i].id && g->now_ms >= g->fetches[i].expires_ms) {
+            struct gossip_open_fetch fetch = g->fetches[i];
+            g->fetches[i].id = 0;
+            fetch_ended(g, &fetch, false);
+        }
+    }
+    LIST_EACH_SAFE (link, &g->behind) {
+        struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, behind);
+        if (g->now_ms >= m->wanted.next_ms) {
+            pull(g, m);
+        }
+    }
+}
+
+uint64_t gossip_content_wake_ms(const struct gossip *g)
+{
+    uint64_t wake_ms = GOSSIP_NEVER_MS;
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
+        if (g->fetches[i].id && g->fetches[i].expires_ms < wake_ms) {
+            wake_ms = g->fetches[i].expires_ms;
+        }
+    }
+    LIST_EACH (link, &g->behind) {
+        const struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, behind);
+        wake_ms = m->wanted.next_ms < wake_ms ? m->wanted.next_ms : wake_ms;
+    }
+    return wake_ms;
+}

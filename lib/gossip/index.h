@@ -1,0 +1,44 @@
+/* index.h - key → who holds it, for the whole cluster, in memory.
+ *
+ * Open addressing, 16 bytes an entry: up to three holders stand in the entry itself; more are
+ * sorted slots or a bitmap outside, whichever is smaller. Holders are member slots (member.h).
+ * There is no forward index: one member's set is a column scan. A departed member's column stays,
+ * masked by the member's state, until it is cleared long after. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GOSSIP_INDEX_SLOTS 65535
+
+struct gossip_index;
+
+int gossip_index_new(uint64_t hash_seed, struct gossip_index **ret_index); /* 0, -ENOMEM */
+void gossip_index_free(struct gossip_index *x);
+
+/* 1 added, 0 was there, -ENOMEM, -ENOBUFS over LIMIT_GOSSIP_INDEX_KEYS. A failure changes nothing.
+ */
+int gossip_index_add(struct gossip_index *x, uint64_t key, uint16_t slot);
+
+/* 1 removed, 0 was not there. Never fails. */
+int gossip_index_remove(struct gossip_index *x, uint64_t key, uint16_t slot);
+
+bool gossip_index_has(const struct gossip_index *x, uint64_t key, uint16_t slot);
+
+/* Walks the holders of a key in slot order: start with *cursor = 0; false at the end. */
+bool gossip_index_holders(const struct gossip_index *x, uint64_t key, uint32_t *cursor,
+                          uint16_t *ret_slot);
+
+size_t gossip_index_keys(const struct gossip_index *x);
+size_t gossip_index_bytes(const struct gossip_index *x);
+
+/* Walks all keys: start with *cursor = 0. Valid only while nothing is added or removed. */
+bool gossip_index_next(const struct gossip_index *x, size_t *cursor, uint64_t *ret_key);
+
+/* Walks the keys of one slot. */
+bool gossip_index_column(const struct gossip_index *x, uint16_t slot, size_t *cursor,
+                         uint64_t *ret_key);
+
+/* Takes a slot out of every entry, at once: O(entries). */
+void gossip_index_clear(struct gossip_index *x, uint16_t slot);

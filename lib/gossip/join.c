@@ -1,0 +1,275 @@
+/* join.c - finding the cluster, proving to be in it, and finding it again for ever. */
+#include "gossip/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SEEDS_AT_ONCE 5
+#define SEED_WAIT_MIN_MS 50
+#define SEED_WAIT_MAX_MS 10000
+#define STRANGER_MS 5000
+#define UNANSWERED_MS 2000
+#define SNAPSHOT_WAIT_MIN_MS 100
+#define SNAPSHOT_WAIT_MAX_MS 5000
+#define COOKIE_MS 8192
+
+static bool is_own_addr(const struct gossip *g, const struct gossip_addr *a)
+{
+    return a->port == g->self.gossip_port && (gossip_addr_same_host(a, &g->self.addrs[0]) ||
+                                              gossip_addr_same_host(a, &g->self.addrs[1]));
+}
+
+void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t count)
+{
+    struct gossip_seed *seeds = calloc(count ? count : 1, sizeof(*seeds));
+    size_t kept = 0;
+    bool news = !g->seeds_known;
+    if (!seeds) {
+        g->stats.drop_memory++;
+        return;
+    }
+    for (size_t i = 0; i < count && kept < LIMIT_GOSSIP_SEEDS; i++) {
+        bool known = false;
+        seeds[kept].addr = addrs[i];
+        for (size_t k = 0; k < g->seed_count; k++) {
+            if (gossip_addr_equal(&g->seeds[k].addr, &addrs[i])) {
+                seeds[kept].is_us = g->seeds[k].is_us;
+                known = true;
+            }
+        }
+        news = news || !known;
+        kept += addrs[i].family != GOSSIP_NO_ADDR && addrs[i].port != 0;
+    }
+    free(g->seeds);
+    g->seeds = seeds;
+    g->seed_count = kept;
+    g->seeds_known = true;
+    if (news && !g->snapshot_applied) {
+        g->seed_wait_ms = SEED_WAIT_MIN_MS;
+        g->next_seed_ms = g->now_ms;
+    }
+}
+
+void gossip_seed_is_us(struct gossip *g, const struct gossip_addr *from)
+{
+    for (size_t i = 0; i < g->seed_count; i++) {
+        if (gossip_addr_equal(&g->seeds[i].addr, from)) {
+            g->seeds[i].is_us = true;
+        }
+    }
+}
+
+static bool seed_is_us(const struct gossip *g, const struct gossip_seed *seed)
+{
+    return seed->is_us || is_own_addr(g, &seed->addr);
+}
+
+static void write_stranger_ping(struct gossip *g, struct gossip_packet *p)
+{
+    struct gossip_ping ping = {.nonce = g->seed_nonce, .cluster_hash = g->cluster_hash};
+    gossip_ping_write(&p->w, &ping);
+}
+
+static void ping_stranger(struct gossip *g, const struct gossip_addr *to)
+{
+    struct gossip_packet p;
+    gossip_packet_begin(&p);
+    write_stranger_ping(g, &p);
+    gossip_packet_send(g, &p, to, 1);
+}
+
+static void ping_seeds(struct gossip *g)
+{
+    size_t asked = 0;
+    /* Random ones: sorted-and-first makes hot spots. A walk from a random place with a random
+     * stride would repeat; a few guesses of many, or all of few, do. */
+    for (size_t i = 0; i < g->seed_count && asked < SEEDS_AT_ONCE; i++) {
+        size_t at = g->seed_count <= SEEDS_AT_ONCE ? i : gossip_random(g) % g->seed_count;
+        if (!seed_is_us(g, &g->seeds[at])) {
+            ping_stranger(g, &g->seeds[at].addr);
+            asked++;
+        }
+    }
+}
+
+/* --- challenge: a sender in nobody's view must show that it lives now, where it says --- */
+
+static uint64_t cookie_for(struct gossip *g, const struct gossip_header *h,
+                           const struct gossip_addr *from, uint64_t epoch)
+{
+    uint8_t bytes[64];
+    struct gossip_writer w;
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    gossip_write48(&w, h->sender.id);
+    gossip_write48(&w, h->sender.boot);
+    gossip_write32(&w, h->sender.salt);
+    gossip_write_bytes(&w, from->ip, sizeof(from->ip));
+    gossip_write16(&w, from->port);
+    gossip_write48(&w, g->me->id);
+    gossip_write32(&w, g->me->salt);
+    gossip_write64(&w, epoch);
+    return gossip_seal_cookie(g->seal, bytes, w.len);
+}
+
+bool gossip_cookie_fits(struct gossip *g, const struct gossip_header *h,
+                        const struct gossip_addr *from, uint64_t cookie)
+{
+    uint64_t epoch = g->now_ms / COOKIE_MS;
+    return cookie == cookie_for(g, h, from, epoch) ||
+           (epoch > 0 && cookie == cookie_for(g, h, from, epoch - 1));
+}
+
+void gossip_challenge(struct gossip *g, const struct gossip_header *h,
+                      const struct gossip_addr *from, size_t len)
+{
+    struct gossip_packet p;
+    gossip_packet_begin(&p);
+    size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_CHALLENGE);
+    gossip_write64(&p.w, cookie_for(g, h, from, g->now_ms / COOKIE_MS));
+    gossip_write_end(&p.w, mark);
+    if (p.w.len + GOSSIP_SEAL_OVERHEAD_BYTES <= len) { /* no larger than what it answers */
+        g->stats.challenged++;
+        gossip_packet_send(g, &p, from, 1);
+    }
+}
+
+void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from)
+{
+    struct gossip_packet p;
+    if (g->leaving) {
+        return;
+    }
+    gossip_packet_begin(&p);
+    size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_ECHO);
+    gossip_write64(&p.w, cookie);
+    gossip_write_end(&p.w, mark);
+    gossip_packet_about(g, &p, g->me);
+    write_stranger_ping(g, &p);
+    gossip_packet_send(g, &p, from, 1);
+}
+
+/* --- the snapshot --- */
+
+void gossip_seed_answered(struct gossip *g, uint64_t sender)
+{
+    g->seed_answered = true;
+    g->next_seed_ms = GOSSIP_NEVER_MS; /* strangers are pinged for ever, seeds among them */
+    g->next_stranger_ms = g->now_ms + STRANGER_MS - gossip_random(g) % 500;
+    if (!g->snapshot_applied && g->snapshot_ms == GOSSIP_NEVER_MS) {
+        g->snapshot_peer = sender;
+        g->snapshot_wait_ms = SNAPSHOT_WAIT_MIN_MS;
+        g->snapshot_ms = g->now_ms;
+    }
+}
+
+static void fetch_snapshot(struct gossip *g)
+{
+    struct gossip_member *peer = gossip_members_get(&g->members, g->snapshot_peer);
+    if (!peer || !gossip_member_is_live(peer) || peer == g->me) {
+        peer = NULL;
+        (void)gossip_random_members(g, NULL, &peer, 1);
+    }
+    g->snapshot_ms = g->now_ms + g->snapshot_wait_ms;
+    if (peer && gossip_fetch_start(g, GOSSIP_FETCH_SNAPSHOT, 0, peer)) {
+        g->snapshot_ms = g->now_ms + LIMIT_GOSSIP_FETCH_MS; /* or when it ends */
+    }
+}
+
+void gossip_snapshot_ended(struct gossip *g, bool applied, uint64_t peer)
+{
+    (void)peer;
+    if (applied) {
+        g->snapshot_applied = true;
+        g->snapshot_ms = GOSSIP_NEVER_MS;
+        return;
+    }
+    g->snapshot_peer = 0; /* another one */
+    g->snapshot_ms = g->now_ms + g->snapshot_wait_ms;
+    g->snapshot_wait_ms = g->snapshot_wait_ms * 2 < SNAPSHOT_WAIT_MAX_MS ? g->snapshot_wait_ms * 2
+                                                                         : SNAPSHOT_WAIT_MAX_MS;
+}
+
+/* --- strangers: the dead of the last day, and bootstrap addresses where nobody we know lives ---
+ */
+
+static bool is_members_addr(const struct gossip *g, const struct gossip_addr *a)
+{
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        if (gossip_member_is_live(m) &&
+            (gossip_addr_equal(&m->addrs[0], a) || gossip_addr_equal(&m->addrs[1], a))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void ping_one_stranger(struct gossip *g)
+{
+    size_t slots = g->members.slots, all = slots + g->seed_count;
+    size_t start = gossip_random(g) % all;
+    for (size_t k = 0; k < all; k++) {
+        size_t at = (start + k) % all;
+        if (at < slots) {
+            const struct gossip_member *m = g->members.by_slot[at];
+            if (m && m->state == GOSSIP_DEAD) {
+                struct gossip_addr to = gossip_member_addr(g, m);
+                ping_stranger(g, &to);
+                return;
+            }
+        } else if (!seed_is_us(g, &g->seeds[at - slots]) &&
+                   !is_members_addr(g, &g->seeds[at - slots].addr)) {
+            ping_stranger(g, &g->seeds[at - slots].addr);
+            return;
+        }
+    }
+}
+
+static bool names_nobody_else(const struct gossip *g)
+{
+    for (size_t i = 0; i < g->seed_count; i++) {
+        if (!seed_is_us(g, &g->seeds[i])) {
+            return false;
+        }
+    }
+    return g->seeds_known;
+}
+
+void gossip_join_tick(struct gossip *g)
+{
+    if (!g->leaving && g->now_ms >= g->next_seed_ms) {
+        ping_seeds(g);
+        g->next_seed_ms =
+            g->now_ms + g->seed_wait_ms + gossip_random(g) % (g->seed_wait_ms / 4 + 1);
+        g->seed_wait_ms =
+            g->seed_wait_ms * 2 < SEED_WAIT_MAX_MS ? g->seed_wait_ms * 2 : SEED_WAIT_MAX_MS;
+    }
+    if (!g->leaving && g->now_ms >= g->next_stranger_ms) {
+        g->next_stranger_ms = g->now_ms + STRANGER_MS - 250 + gossip_random(g) % 500;
+        ping_one_stranger(g);
+    }
+    if (!g->leaving && g->now_ms >= g->snapshot_ms) {
+        fetch_snapshot(g);
+    }
+    if (!g->ready && (g->snapshot_applied || names_nobody_else(g) ||
+                      (!g->seed_answered && g->now_ms - g->started_ms >= UNANSWERED_MS))) {
+        g->ready = true;
+        gossip_note(g, GOSSIP_NOTE_READY, g->me);
+    }
+}
+
+uint64_t gossip_join_wake_ms(const struct gossip *g)
+{
+    uint64_t wake_ms = g->next_seed_ms;
+    wake_ms = g->next_stranger_ms < wake_ms ? g->next_stranger_ms : wake_ms;
+    wake_ms = g->snapshot_ms < wake_ms ? g->snapshot_ms : wake_ms;
+    if (!g->ready && !g->seed_answered && g->started_ms + UNANSWERED_MS < wake_ms) {
+        wake_ms = g->started_ms + UNANSWERED_MS;
+    }
+    return wake_ms;
+}
+
+bool gossip_is_ready(const struct gossip *core)
+{
+    return core->ready;
+}

@@ -1,0 +1,118 @@
+#include "gossip/state.h"
+
+#include <string.h>
+
+/* Lower is better; the last part spreads askers over equals. */
+static uint64_t rank(const struct gossip *g, const struct gossip_member *m, uint64_t key)
+{
+    bool near = m->zone[0] && strcmp(m->zone, g->self.zone) == 0;
+    uint64_t spread = gossip_mix(key ^ gossip_mix(m->id ^ gossip_mix(g->me->id))) >> 16;
+    return (uint64_t)(g->now_ms < m->backoff_until_ms) << 63 | (uint64_t)!near << 62 |
+           (uint64_t)(m->load >> 4) << 56 | (spread & ((UINT64_C(1) << 56) - 1));
+}
+
+static void holder_of(const struct gossip *g, const struct gossip_member *m,
+                      struct gossip_holder *ret_holder)
+{
+    *ret_holder = (struct gossip_holder){
+        .id = m->id,
+        .load = m->load,
+        .same_zone = m->zone[0] && strcmp(m->zone, g->self.zone) == 0,
+        .backing_off = g->now_ms < m->backoff_until_ms,
+    };
+    memcpy(ret_holder->zone, m->zone, sizeof(ret_holder->zone));
+    for (size_t i = 0; i < 2 && m->addrs[i].family; i++) {
+        ret_holder->addrs[i] = m->addrs[i];
+        ret_holder->addrs[i].port = m->registry_port;
+        ret_holder->addr_count++;
+    }
+}
+
+#define LOOKUP_MAX 64
+
+size_t gossip_lookup(const struct gossip *g, uint64_t key, struct gossip_holder *ret_holders,
+                     size_t max)
+{
+    const struct gossip_member *best[LOOKUP_MAX];
+    uint64_t ranks[LOOKUP_MAX];
+    size_t count = 0;
+    uint32_t cursor = 0;
+    uint16_t slot;
+    max = max < LOOKUP_MAX ? max : LOOKUP_MAX;
+    while (max > 0 && gossip_index_holders(g->index, key, &cursor, &slot)) {
+        const struct gossip_member *m = g->members.by_slot[slot];
+        if (!m || !m->selectable || m->registry_port == 0) {
+            continue;
+        }
+        uint64_t r = rank(g, m, key);
+        if (count == max && r >= ranks[max - 1]) {
+            continue;
+        }
+        size_t at = count < max ? count++ : max - 1;
+        for (; at > 0 && ranks[at - 1] > r; at--) {
+            ranks[at] = ranks[at - 1];
+            best[at] = best[at - 1];
+        }
+        ranks[at] = r;
+        best[at] = m;
+    }
+    for (size_t i = 0; i < count; i++) {
+        holder_of(g, best[i], &ret_holders[i]);
+    }
+    return count;
+}
+
+bool gossip_holds(const struct gossip *g, uint64_t key)
+{
+    return gossip_index_has(g->index, key, g->me->slot);
+}
+
+bool gossip_members(const struct gossip *g, size_t *cursor, struct gossip_member_view *ret_view)
+{
+    while (*cursor < g->members.slots) {
+        const struct gossip_member *m = g->members.by_slot[(*cursor)++];
+        if (!m || m == g->me) {
+            continue;
+        }
+        *ret_view = (struct gossip_member_view){
+            .id = m->id,
+            .boot_ms = m->boot,
+            .incarnation = m->incarnation,
+            .state = m->state,
+            .selectable = m->selectable,
+            .addrs = {m->addrs[0], m->addrs[1]},
+            .addr_count = (uint8_t)((m->addrs[0].family != 0) + (m->addrs[1].family != 0)),
+            .load = m->load,
+            .registry_port = m->registry_port,
+            .version = m->set_boot == m->boot ? m->version : 0,
+            .keys = m->count,
+            .set_hash = m->set_hash,
+            .heard_ms_ago = m->heard_ms ? g->now_ms - m->heard_ms : UINT64_MAX,
+        };
+        memcpy(ret_view->zone, m->zone, sizeof(ret_view->zone));
+        return true;
+    }
+    return false;
+}
+
+void gossip_stats(const struct gossip *g, struct gossip_stats *ret_stats)
+{
+    *ret_stats = g->stats;
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        if (m != g->me) {
+            ret_stats->alive += m->state == GOSSIP_ALIVE;
+            ret_stats->suspect += m->state == GOSSIP_SUSPECT;
+            ret_stats->dead += !gossip_member_is_live(m);
+        }
+    }
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
+        ret_stats->fetches_open += g->fetches[i].id != 0;
+    }
+    ret_stats->index_keys = (uint32_t)gossip_index_keys(g->index);
+    ret_stats->index_bytes = gossip_index_bytes(g->index);
+    ret_stats->rumours = (uint32_t)(g->rumour_count + g->changes.rumours);
+    ret_stats->core_bytes = sizeof(*g) + ret_stats->index_bytes + g->changes.bytes +
+                            g->members.count * (sizeof(struct gossip_member) + sizeof(void *));
+    ret_stats->lifeguard_score = g->score;
+}

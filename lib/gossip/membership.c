@@ -1,0 +1,383 @@
+#include "gossip/state.h"
+
+#include "base/check.h"
+
+#include <string.h>
+
+#define TOMBSTONE_MS (24 * 60 * 60 * UINT64_C(1000))
+#define SET_KEPT_MS (15 * 60 * UINT64_C(1000))
+#define SWEEP_MS 5000
+#define ACCUSE_AGAIN_MS 1000
+/* In a view of at least MASS_MEMBERS with more than a quarter suspect at once, something else is
+ * wrong than so many nodes: nobody is declared dead for a while. Selection is unaffected. */
+#define MASS_MEMBERS 8
+#define MASS_HOLD_MS (5 * 60 * UINT64_C(1000))
+
+void gossip_note(struct gossip *g, enum gossip_note_kind kind, const struct gossip_member *m)
+{
+    struct gossip_effects *e = g->effects;
+    if (e->note_count == e->note_capacity) {
+        g->stats.drop_cap++;
+        return;
+    }
+    struct gossip_note *note = &e->notes[e->note_count++];
+    *note = (struct gossip_note){.kind = kind, .id = m->id};
+    if (m != g->me) {
+        note->addr = gossip_member_addr(g, m);
+        note->addr.port = m->registry_port;
+    }
+}
+
+bool gossip_has_own_addr(const struct gossip *g)
+{
+    return g->self.addrs[0].family || g->self.addrs[1].family;
+}
+
+struct gossip_addr gossip_member_addr(const struct gossip *g, const struct gossip_member *m)
+{
+    struct gossip_addr none = {.family = GOSSIP_NO_ADDR};
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < 2 && m->addrs[i].family; k++) {
+            if (m->addrs[i].family == g->self.addrs[k].family || !gossip_has_own_addr(g)) {
+                return m->addrs[i];
+            }
+        }
+    }
+    return none;
+}
+
+bool gossip_addrs_acceptable(const struct gossip *g, const struct gossip_addr addrs[2])
+{
+    bool own_loopback =
+        gossip_addr_is_loopback(&g->self.addrs[0]) || gossip_addr_is_loopback(&g->self.addrs[1]);
+    if (addrs[0].family == addrs[1].family) {
+        return false;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (addrs[i].family && (gossip_addr_is_unusable(&addrs[i]) ||
+                                (gossip_addr_is_loopback(&addrs[i]) && !own_loopback))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void gossip_alive_of(const struct gossip *g, const struct gossip_member *m,
+                     struct gossip_alive *ret_alive)
+{
+    (void)g;
+    bool current = m->set_boot == m->boot;
+    *ret_alive = (struct gossip_alive){
+        .id = m->id,
+        .boot = m->boot,
+        .salt = m->salt,
+        .incarnation = m->incarnation,
+        .protocol = GOSSIP_PROTOCOL,
+        .addrs = {m->addrs[0], m->addrs[1]},
+        .gossip_port = m->gossip_port,
+        .registry_port = m->registry_port,
+        .version = current ? m->version : 0,
+        .count = current ? m->count : 0,
+        .hash = current ? m->set_hash : 0,
+    };
+    memcpy(ret_alive->zone, m->zone, sizeof(ret_alive->zone));
+}
+
+void gossip_settle(struct gossip *g, struct gossip_member *m)
+{
+    bool current = m->set_boot == m->boot;
+    uint64_t contribution = 0;
+    if (gossip_member_is_live(m)) {
+        uint64_t content = current ? gossip_mix(m->version) ^ m->set_hash : 0;
+        contribution = gossip_mix(m->id ^ gossip_mix(m->boot ^ gossip_mix(content)));
+    }
+    if (contribution != m->contribution) {
+        g->cluster_hash ^= m->contribution ^ contribution;
+        g->live += (contribution != 0) - (size_t)(m->contribution != 0);
+        m->contribution = contribution;
+        g->hash_changed_ms = g->now_ms;
+    }
+    m->selectable =
+        m != g->me && current && m->version > 0 &&
+        (m->state == GOSSIP_ALIVE ||
+         (m->state == GOSSIP_SUSPECT && g->now_ms < gossip_suspicion_exclude_ms(&m->suspicion)));
+}
+
+void gossip_pass_on(struct gossip *g, struct gossip_member *m)
+{
+    if (list_empty(&m->rumour)) {
+        g->rumour_count++;
+    }
+    list_remove(&m->rumour);
+    m->rumour_sent = 0;
+    (m == g->me ? list_push_front : list_push_back)(&g->rumours[0], &m->rumour);
+    gossip_wake_spreader(g);
+}
+
+static void become(struct gossip *g, struct gossip_member *m, enum gossip_state state)
+{
+    list_remove(&m->suspected);
+    m->state = state;
+    m->state_ms = g->now_ms;
+    if (state == GOSSIP_SUSPECT) {
+        list_push_back(&g->suspects, &m->suspected);
+    }
+    if (state == GOSSIP_DEAD || state == GOSSIP_LEFT) {
+        /* A dead node's content is worthless: neither relayed nor pulled. */
+        gossip_want_nothing(g, m);
+        gossip_changes_forget(&g->changes, m->id);
+        m->set_kept = true;
+    }
+    gossip_settle(g, m);
+    gossip_pass_on(g, m);
+}
+
+/* Takes over what an ALIVE says about where and when its subject is. */
+static void take_alive(struct gossip *g, struct gossip_member *m, const struct gossip_alive *a)
+{
+    if (a->boot != m->boot) {
+        m->window = (struct gossip_window){0};
+        m->heard_ms = 0;
+        m->backoff_ms = 0;
+        m->backoff_until_ms = 0;
+        m->salt = a->salt;
+        gossip_want_nothing(g, m);
+        gossip_changes_forget(&g->changes, m->id);
+    }
+    m->boot = a->boot;
+    m->incarnation = a->incarnation;
+    size_t n = 0;
+    memset(m->addrs, 0, sizeof(m->addrs));
+    for (int family = GOSSIP_IPV4; family <= GOSSIP_IPV6; family += 2) {
+        for (size_t i = 0; i < 2; i++) {
+            if (a->addrs[i].family == family && n < 2) {
+                m->addrs[n] = a->addrs[i];
+                m->addrs[n++].port = a->gossip_port;
+            }
+        }
+    }
+    m->gossip_port = a->gossip_port;
+    m->registry_port = a->registry_port;
+    memcpy(m->zone, a->zone, sizeof(m->zone));
+}
+
+void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to)
+{
+    struct gossip_packet p;
+    struct gossip_addr addr = to ? *to : gossip_member_addr(g, m);
+    if (m->state == GOSSIP_ALIVE ||
+        (m->accused_ms && g->now_ms - m->accused_ms < ACCUSE_AGAIN_MS)) {
+        return;
+    }
+    m->accused_ms = g->now_ms;
+    gossip_packet_begin(&p);
+    gossip_packet_about(g, &p, m);
+    gossip_packet_send(g, &p, &addr, 1);
+}
+
+void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t teller)
+{
+    if (a->id == g->me->id) {
+        gossip_heard_own_alive(g, a);
+        return;
+    }
+    if (!gossip_addrs_acceptable(g, a->addrs)) {
+        g->stats.drop_address++;
+        return;
+    }
+    struct gossip_member *m = gossip_members_get(&g->members, a->id);
+    bool is_new = !m;
+    if (!m) {
+        m = gossip_members_add(&g->members, a->id);
+        if (!m) {
+            g->stats.drop_cap++;
+            return;
+        }
+        m->state = GOSSIP_DEAD; /* until a few lines below */
+    }
+    bool later_life = a->boot > m->boot;
+    bool refuted = a->boot == m->boot && a->incarnation > m->incarnation && m->state != GOSSIP_LEFT;
+    if (later_life || refuted) {
+        bool was_live = gossip_member_is_live(m) && !later_life;
+        take_alive(g, m, a);
+        become(g, m, GOSSIP_ALIVE);
+        if (!was_live || is_new) {
+            gossip_note(g, GOSSIP_NOTE_UP, m);
+        }
+    } else if (a->boot == m->boot && a->salt == m->salt && m->state != GOSSIP_ALIVE) {
+        gossip_accuse_subject(g, m, NULL); /* stale: only the subject can put it right */
+    }
+    if (a->boot == m->boot && a->salt == m->salt && gossip_member_is_live(m)) {
+        gossip_hear_version(g, m, a->version, a->count, a->hash, teller);
+    }
+}
+
+void gossip_raise_incarnation(struct gossip *g, uint16_t above)
+{
+    if (g->leaving) {
+        return;
+    }
+    if (above == UINT16_MAX) {
+        gossip_take_boot(g, g->me->boot); /* 65,535 refutations: start a new life instead */
+        return;
+    }
+    g->me->incarnation = (uint16_t)(above + 1);
+    gossip_pass_on(g, g->me);
+}
+
+static void hear_own_accusation(struct gossip *g, const struct gossip_accusation *a)
+{
+    if (g->leaving) {
+        return;
+    }
+    if (a->boot > g->me->boot) {
+        gossip_take_boot(g, a->boot);
+    } else if (a->boot == g->me->boot && a->incarnation >= g->me->incarnation) {
+        g->stats.refutations++;
+        gossip_raise_incarnation(g, a->incarnation);
+        gossip_note(g, GOSSIP_NOTE_REFUTED, g->me);
+    }
+}
+
+void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness)
+{
+    if (m->state == GOSSIP_SUSPECT) {
+        if (gossip_suspicion_confirm(&m->suspicion, witness)) {
+            gossip_settle(g, m);
+            gossip_pass_on(g, m);
+        }
+        return;
+    }
+    g->stats.suspicions++;
+    gossip_suspicion_start(&m->suspicion, g->now_ms, witness, g->live);
+    become(g, m, GOSSIP_SUSPECT);
+    gossip_note(g, GOSSIP_NOTE_SUSPECT, m);
+}
+
+void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
+                            const struct gossip_accusation *a)
+{
+    if (a->id == g->me->id) {
+        hear_own_accusation(g, a);
+        return;
+    }
+    struct gossip_member *m = gossip_members_get(&g->members, a->id);
+    if (!m || a->boot != m->boot || a->incarnation < m->incarnation || m->state == GOSSIP_LEFT) {
+        return;
+    }
+    bool later = a->incarnation > m->incarnation;
+    if (type == GOSSIP_MSG_SUSPECT) {
+        if (m->state == GOSSIP_DEAD && !later) {
+            return;
+        }
+        if (later && m->state != GOSSIP_ALIVE) {
+            become(g, m, GOSSIP_ALIVE); /* a suspicion of its own, of that incarnation */
+        }
+        m->incarnation = a->incarnation;
+        gossip_suspect(g, m, a->from);
+        return;
+    }
+    m->incarnation = a->incarnation;
+    if (type == GOSSIP_MSG_LEFT) {
+        become(g, m, GOSSIP_LEFT);
+        gossip_note(g, GOSSIP_NOTE_LEFT, m);
+    } else if (m->state != GOSSIP_DEAD) {
+        become(g, m, GOSSIP_DEAD);
+        gossip_note(g, GOSSIP_NOTE_DOWN, m);
+    }
+}
+
+size_t gossip_random_members(struct gossip *g, const struct gossip_member *except,
+                             struct gossip_member **ret_members, size_t max)
+{
+    size_t found = 0;
+    /* Guesses first, which is fair; in a table of mostly dead, a walk from a random place. */
+    for (size_t guess = 0; guess < max * 8 && found < max && g->live > 1; guess++) {
+        struct gossip_member *m = g->members.by_slot[gossip_random(g) % g->members.slots];
+        bool take = m && m != g->me && m != except && gossip_member_is_live(m);
+        for (size_t i = 0; i < found; i++) {
+            take = take && ret_members[i] != m;
+        }
+        if (take) {
+            ret_members[found++] = m;
+        }
+    }
+    size_t slots = g->members.slots, start = slots ? gossip_random(g) % slots : 0;
+    for (size_t k = 0; k < slots && found == 0 && g->live > 1; k++) {
+        struct gossip_member *m = g->members.by_slot[(start + k) % slots];
+        if (m && m != g->me && m != except && gossip_member_is_live(m)) {
+            ret_members[found++] = m;
+        }
+    }
+    return found;
+}
+
+static bool holds_deaths(const struct gossip *g, size_t suspects)
+{
+    return g->live >= MASS_MEMBERS && suspects * 4 > g->live;
+}
+
+static void forget(struct gossip *g, struct gossip_member *m)
+{
+    gossip_drop_set(g, m);
+    if (!list_empty(&m->rumour)) {
+        list_remove(&m->rumour);
+        g->rumour_count--;
+    }
+    gossip_members_remove(&g->members, m);
+}
+
+static void sweep(struct gossip *g)
+{
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        if (gossip_member_is_live(m)) {
+            continue;
+        }
+        if (m->set_kept && g->now_ms - m->state_ms >= SET_KEPT_MS) {
+            gossip_drop_set(g, m);
+        }
+        if (g->now_ms - m->state_ms >= TOMBSTONE_MS) {
+            forget(g, m);
+        }
+    }
+}
+
+void gossip_membership_tick(struct gossip *g)
+{
+    size_t suspects = 0;
+    LIST_EACH (link, &g->suspects) {
+        suspects++;
+    }
+    LIST_EACH_SAFE (link, &g->suspects) {
+        struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, suspected);
+        const struct gossip_suspicion *s = &m->suspicion;
+        if (g->now_ms >= gossip_suspicion_deadline_ms(s) &&
+            (!holds_deaths(g, suspects) || g->now_ms - s->started_ms >= MASS_HOLD_MS)) {
+            g->stats.deaths++;
+            become(g, m, GOSSIP_DEAD);
+            gossip_note(g, GOSSIP_NOTE_DOWN, m);
+        } else if (m->selectable) {
+            gossip_settle(g, m);
+        }
+    }
+    if (g->now_ms >= g->next_sweep_ms) {
+        g->next_sweep_ms = g->now_ms + SWEEP_MS;
+        sweep(g);
+    }
+}
+
+uint64_t gossip_membership_wake_ms(const struct gossip *g)
+{
+    uint64_t wake_ms = g->next_sweep_ms;
+    LIST_EACH (link, &g->suspects) {
+        const struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, suspected);
+        uint64_t at_ms = m->selectable ? gossip_suspicion_exclude_ms(&m->suspicion)
+                                       : gossip_suspicion_deadline_ms(&m->suspicion);
+        if (at_ms <= g->now_ms) {
+            at_ms = g->now_ms + 100; /* deaths are held back */
+        }
+        wake_ms = at_ms < wake_ms ? at_ms : wake_ms;
+    }
+    return wake_ms;
+}

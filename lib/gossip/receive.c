@@ -1,0 +1,283 @@
+#include "gossip/state.h"
+
+#include <errno.h>
+
+static void count_drop(struct gossip *g, int error)
+{
+    switch (error) {
+    case -EMSGSIZE:
+        g->stats.drop_short++;
+        break;
+    case -EPROTONOSUPPORT:
+        g->stats.drop_version++;
+        break;
+    case -ENOKEY:
+        g->stats.drop_key++;
+        break;
+    default:
+        g->stats.drop_seal++;
+        break;
+    }
+}
+
+/* One message; what is left in the reader after it are fields of a later release. */
+struct context {
+    struct gossip *g;
+    struct gossip_member *sender; /* NULL: not a member */
+    uint64_t sender_id;
+    const struct gossip_addr *from;
+    struct gossip_dictionary dictionary;
+    size_t packet_bytes;
+};
+
+static int hear_ping(struct context *c, struct gossip_reader *r)
+{
+    struct gossip_ping ping;
+    int error = gossip_ping_read(r, &ping);
+    if (error == 0) {
+        gossip_hear_ping(c->g, &ping, c->sender, c->from, c->packet_bytes);
+        if (c->sender) {
+            gossip_hear_hash(c->g, c->sender, ping.cluster_hash, c->from);
+        }
+    }
+    return error;
+}
+
+static int hear_ack(struct context *c, struct gossip_reader *r)
+{
+    struct gossip_ack ack;
+    int error = gossip_ack_read(r, &ack);
+    if (error == 0) {
+        gossip_hear_ack(c->g, &ack, c->sender_id, c->from);
+        if (c->sender && !(ack.flags & GOSSIP_ACK_RELAYED)) {
+            c->sender->load = ack.load;
+            gossip_hear_hash(c->g, c->sender, ack.cluster_hash, c->from);
+        }
+    }
+    return error;
+}
+
+static int hear_record(struct context *c, uint8_t type, struct gossip_reader *r)
+{
+    struct gossip_alive alive;
+    struct gossip_accusation accusation;
+    struct gossip_ops ops;
+    int error;
+    if (type == GOSSIP_MSG_ALIVE) {
+        error = gossip_alive_read(r, &alive);
+        if (error == 0) {
+            gossip_hear_alive(c->g, &alive, c->sender_id);
+        }
+    } else if (type == GOSSIP_MSG_OPS) {
+        error = gossip_ops_read(r, &c->dictionary, &ops);
+        if (error == 0) {
+            gossip_hear_ops(c->g, &ops, c->sender_id);
+        }
+    } else {
+        error = gossip_accusation_read(r, &accusation);
+        if (error == 0) {
+            gossip_hear_accusation(c->g, (enum gossip_message)type, &accusation);
+        }
+    }
+    return error;
+}
+
+static int hear_request(struct context *c, uint8_t type, struct gossip_reader *r)
+{
+    struct gossip_ping_req req;
+    struct gossip_delta_req delta;
+    int error;
+    if (type == GOSSIP_MSG_PING_REQ) {
+        error = gossip_ping_req_read(r, &req);
+        if (error == 0) {
+            gossip_hear_ping_req(c->g, &req, c->from);
+        }
+        return error;
+    }
+    error = gossip_delta_req_read(r, &delta);
+    if (error == 0 && type == GOSSIP_MSG_DELTA_REQ) {
+        gossip_hear_delta_req(c->g, &delta, c->from);
+    } else if (error == 0) {
+        gossip_hear_delta_no(c->g, &delta);
+    }
+    return error;
+}
+
+static int hear_message(struct context *c, uint8_t type, struct gossip_reader *r)
+{
+    struct gossip *g = c->g;
+    switch (type) {
+    case GOSSIP_MSG_PING:
+        return hear_ping(c, r);
+    case GOSSIP_MSG_ACK:
+        return hear_ack(c, r);
+    case GOSSIP_MSG_NACK:
+        gossip_hear_nack(g, gossip_read32(r));
+        return 0;
+    case GOSSIP_MSG_ALIVE:
+    case GOSSIP_MSG_SUSPECT:
+    case GOSSIP_MSG_DEAD:
+    case GOSSIP_MSG_LEFT:
+    case GOSSIP_MSG_OPS:
+        return hear_record(c, type, r);
+    case GOSSIP_MSG_SUM:
+        gossip_hear_sum(g, r, c->from);
+        return 0;
+    case GOSSIP_MSG_ENT:
+        gossip_hear_ent(g, r, c->sender_id, c->from);
+        r->at = r->end; /* entries may be longer than we know */
+        return 0;
+    case GOSSIP_MSG_PING_REQ:
+    case GOSSIP_MSG_DELTA_REQ:
+    case GOSSIP_MSG_DELTA_NO:
+        return hear_request(c, type, r);
+    case GOSSIP_MSG_CHALLENGE:
+        gossip_hear_challenge(g, gossip_read64(r), c->from);
+        return 0;
+    case GOSSIP_MSG_ECHO:
+        (void)gossip_read64(r); /* checked before, or not needed */
+        return 0;
+    default:
+        g->stats.skipped_messages++;
+        r->at = r->end;
+        return 0;
+    }
+}
+
+void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uint64_t sender_id,
+                             const struct gossip_addr *from, const uint8_t *body, size_t n,
+                             size_t packet_bytes)
+{
+    struct gossip_reader r, fields;
+    struct context c = {.g = g,
+                        .sender = sender,
+                        .sender_id = sender_id,
+                        .from = from,
+                        .packet_bytes = packet_bytes};
+    uint8_t type;
+    int got;
+    gossip_reader_init(&r, body, n);
+    while ((got = gossip_read_message(&r, &type, &fields)) == 1) {
+        int error = hear_message(&c, type, &fields);
+        if (error || fields.failed) {
+            /* A record that cannot be read ends the packet: a dictionary with a hole in it would
+             * turn the rest into other keys. */
+            g->stats.drop_malformed++;
+            return;
+        }
+        if (gossip_reader_left(&fields)) {
+            g->stats.skipped_fields++;
+        }
+        if (!c.sender) { /* the packet may have introduced it */
+            c.sender = gossip_members_get(&g->members, sender_id);
+        }
+    }
+    if (got < 0) {
+        g->stats.drop_malformed++;
+    }
+}
+
+/* Looks for one message without acting on anything. */
+static bool find_message(const uint8_t *body, size_t n, uint8_t wanted,
+                         struct gossip_reader *ret_fields)
+{
+    struct gossip_reader r;
+    uint8_t type;
+    gossip_reader_init(&r, body, n);
+    while (gossip_read_message(&r, &type, ret_fields) == 1) {
+        if (type == wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* From somebody nobody has introduced, or from an earlier life of somebody: only a packet that
+ * repeats our challenge is heard. A challenge to us is answered whoever it comes from: our own join
+ * begins with one. */
+static void hear_stranger(struct gossip *g, const struct gossip_header *h,
+                          const struct gossip_addr *from, const uint8_t *body, size_t n, size_t len)
+{
+    struct gossip_reader fields;
+    struct gossip_member *m = gossip_members_get(&g->members, h->sender.id);
+    if (find_message(body, n, GOSSIP_MSG_CHALLENGE, &fields)) {
+        gossip_hear_challenge(g, gossip_read64(&fields), from);
+        return;
+    }
+    if (!find_message(body, n, GOSSIP_MSG_ECHO, &fields) ||
+        !gossip_cookie_fits(g, h, from, gossip_read64(&fields))) {
+        gossip_challenge(g, h, from, len);
+        return;
+    }
+    if (m && h->sender.boot < m->boot) {
+        /* It lives, by a clock behind its last life's: telling it what we remember makes it take a
+         * later boot. */
+        struct gossip_packet p;
+        gossip_packet_begin(&p);
+        gossip_packet_about(g, &p, m);
+        gossip_packet_send(g, &p, from, 1);
+        g->stats.drop_old_boot++;
+        return;
+    }
+    gossip_receive_messages(g, NULL, h->sender.id, from, body, n, len);
+    m = gossip_members_get(&g->members, h->sender.id);
+    if (m && m->boot == h->sender.boot && m->salt == h->sender.salt) {
+        gossip_window_accept(&m->window, h->counter);
+        m->heard_ms = g->now_ms;
+    }
+}
+
+static void hear_own_id(struct gossip *g, const struct gossip_header *h,
+                        const struct gossip_addr *from, const uint8_t *body, size_t n, size_t len)
+{
+    struct gossip_reader fields;
+    struct gossip_ack ack;
+    struct gossip_ping ping;
+    bool is_us = h->sender.boot == g->me->boot && h->sender.salt == g->me->salt;
+    if (!is_us && find_message(body, n, GOSSIP_MSG_ACK, &fields) &&
+        gossip_ack_read(&fields, &ack) == 0) {
+        gossip_heard_own_ack(g, h, ack.nonce);
+        return;
+    }
+    if (!is_us && find_message(body, n, GOSSIP_MSG_PING, &fields) &&
+        gossip_ping_read(&fields, &ping) == 0 && ping.target == g->me->id) {
+        gossip_hear_ping(g, &ping, NULL, from, len);
+    }
+    gossip_heard_own_packet(g, h, from);
+}
+
+void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint8_t *bytes,
+                    size_t len)
+{
+    uint8_t body[LIMIT_GOSSIP_PACKET_BYTES];
+    struct gossip_binding binding = {.purpose = GOSSIP_FOR_PACKET};
+    struct gossip_header h;
+    g->stats.packets_in++;
+    g->stats.bytes_in += len;
+    int error = len > LIMIT_GOSSIP_PACKET_BYTES ? -EMSGSIZE : gossip_seal_peek(bytes, len, &h);
+    if (error) {
+        count_drop(g, error);
+        return;
+    }
+    struct gossip_member *m = gossip_members_get(&g->members, h.sender.id);
+    bool known = m && m != g->me && m->boot == h.sender.boot && m->salt == h.sender.salt;
+    if (known && !gossip_window_is_new(&m->window, h.counter)) {
+        g->stats.drop_replay++;
+        return;
+    }
+    error = gossip_seal_open(g->seal, &h, &binding, bytes, len, body);
+    if (error) {
+        count_drop(g, error);
+        return;
+    }
+    size_t n = len - GOSSIP_SEAL_OVERHEAD_BYTES;
+    if (h.sender.id == g->me->id) {
+        hear_own_id(g, &h, from, body, n, len);
+    } else if (!known) {
+        hear_stranger(g, &h, from, body, n, len);
+    } else {
+        gossip_window_accept(&m->window, h.counter);
+        m->heard_ms = g->now_ms;
+        gossip_receive_messages(g, m, h.sender.id, from, body, n, len);
+    }
+}

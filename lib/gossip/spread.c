@@ -1,0 +1,172 @@
+#include "gossip/state.h"
+
+#include "base/check.h"
+
+#define FLUSH_MIN_MS 50
+#define FLUSH_SPAN_MS 50
+#define FANOUT 3
+#define PACKETS_PER_FLUSH 6
+#define MEMBERSHIP_SHARE_PERCENT 40
+
+void gossip_packet_begin(struct gossip_packet *p)
+{
+    gossip_writer_init(&p->w, p->body, sizeof(p->body));
+    p->dictionary.count = 0;
+    p->urgent = false;
+}
+
+bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct gossip_member *m)
+{
+    if (m->state == GOSSIP_ALIVE) {
+        struct gossip_alive alive;
+        gossip_alive_of(g, m, &alive);
+        return alive.addrs[0].family && gossip_alive_write(&p->w, &alive);
+    }
+    struct gossip_accusation a = {.id = m->id, .boot = m->boot, .incarnation = m->incarnation};
+    p->urgent = true;
+    if (m->state != GOSSIP_SUSPECT) {
+        a.from = g->me->id;
+        return gossip_accusation_write(
+            &p->w, m->state == GOSSIP_DEAD ? GOSSIP_MSG_DEAD : GOSSIP_MSG_LEFT, &a);
+    }
+    /* Every witness by name: independent suspicions are what takes a member out of selection. */
+    bool fits = true;
+    for (size_t i = 0; i < m->suspicion.witness_count && fits; i++) {
+        a.from = m->suspicion.witnesses[i];
+        fits = gossip_accusation_write(&p->w, GOSSIP_MSG_SUSPECT, &a);
+    }
+    return fits;
+}
+
+/* Membership rumours, the least often sent first. */
+static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigned copies)
+{
+    size_t written = 0;
+    bool fits = true;
+    struct list done;
+    list_init(&done);
+    for (size_t sent = 0; sent < GOSSIP_TRANSMISSIONS && fits; sent++) {
+        LIST_EACH_SAFE (link, &g->rumours[sent]) {
+            struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, rumour);
+            fits = fits && gossip_packet_about(g, p, m);
+            if (!fits) {
+                break;
+            }
+            list_remove(link);
+            list_push_back(&done, link);
+            written++;
+        }
+    }
+    LIST_EACH_SAFE (link, &done) {
+        struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, rumour);
+        list_remove(link);
+        m->rumour_sent = (uint8_t)(m->rumour_sent + copies);
+        if (m->rumour_sent < GOSSIP_TRANSMISSIONS) {
+            list_push_back(&g->rumours[m->rumour_sent], link);
+        } else {
+            g->rumour_count--;
+        }
+    }
+    return written;
+}
+
+size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t bytes, unsigned copies)
+{
+    size_t whole = p->w.max;
+    size_t room = bytes > p->w.len ? bytes - p->w.len : 0;
+    p->w.max = p->w.len + (room * MEMBERSHIP_SHARE_PERCENT + 99) / 100;
+    size_t written = fill_membership(g, p, copies);
+    p->w.max = bytes > p->w.len ? bytes : p->w.len;
+    written += gossip_changes_write(&g->changes, &p->w, &p->dictionary, copies);
+    if (g->rumour_count) {
+        written += fill_membership(g, p, copies);
+    }
+    p->w.max = whole;
+    return written;
+}
+
+void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct gossip_addr *to,
+                        size_t count)
+{
+    struct gossip_effects *e = g->effects;
+    const struct gossip_send *sealed = NULL;
+    for (size_t i = 0; i < count && p->w.len > 0; i++) {
+        if (to[i].family == GOSSIP_NO_ADDR || to[i].port == 0) {
+            continue;
+        }
+        if (e->send_count == e->send_capacity) {
+            g->stats.drop_cap++;
+            return;
+        }
+        struct gossip_send *send = &e->sends[e->send_count];
+        if (sealed) {
+            *send = *sealed; /* the envelope does not name the receiver */
+        } else {
+            struct gossip_binding binding = {.purpose = GOSSIP_FOR_PACKET};
+            if (gossip_seal_write(g->seal, &binding, p->body, p->w.len, send->bytes)) {
+                g->stats.drop_memory++;
+                return;
+            }
+            send->len = (uint16_t)(p->w.len + GOSSIP_SEAL_OVERHEAD_BYTES);
+            sealed = send;
+        }
+        send->to = to[i];
+        e->send_count++;
+        g->tokens -= send->len;
+        g->stats.packets_out++;
+        g->stats.bytes_out += send->len;
+    }
+}
+
+void gossip_wake_spreader(struct gossip *g)
+{
+    if (g->flush_ms == GOSSIP_NEVER_MS) {
+        g->flush_ms = g->now_ms + FLUSH_MIN_MS + gossip_random(g) % FLUSH_SPAN_MS;
+    }
+}
+
+static void refill(struct gossip *g)
+{
+    uint64_t passed_ms = g->now_ms - g->tokens_ms;
+    if (passed_ms > 10000) {
+        passed_ms = 10000;
+    }
+    g->tokens_ms = g->now_ms;
+    g->tokens += (int64_t)(passed_ms * LIMIT_GOSSIP_BUCKET_BYTES_PER_S / 1000);
+    if (g->tokens > LIMIT_GOSSIP_BUCKET_BYTES) {
+        g->tokens = LIMIT_GOSSIP_BUCKET_BYTES;
+    }
+}
+
+void gossip_spread_tick(struct gossip *g)
+{
+    refill(g);
+    if (g->now_ms < g->flush_ms) {
+        return;
+    }
+    g->flush_ms = GOSSIP_NEVER_MS;
+    struct gossip_member *peers[FANOUT];
+    for (size_t i = 0; i < PACKETS_PER_FLUSH && g->rumour_count + g->changes.rumours > 0; i++) {
+        /* Other peers for each packet: a rumour of the second packet is as good as one of the
+         * first. */
+        size_t count = gossip_random_members(g, NULL, peers, FANOUT);
+        if (count == 0) {
+            return; /* alone: rumours wait, capped, for somebody to tell */
+        }
+        struct gossip_packet p;
+        struct gossip_addr to[FANOUT];
+        for (size_t k = 0; k < count; k++) {
+            to[k] = gossip_member_addr(g, peers[k]);
+        }
+        if (g->tokens <= 0 && list_empty(&g->suspects)) {
+            g->stats.drop_rate++;
+            break;
+        }
+        gossip_packet_begin(&p);
+        gossip_packet_fill(g, &p, sizeof(p.body), (unsigned)count);
+        gossip_packet_send(g, &p, to, count);
+    }
+    if (g->rumour_count + g->changes.rumours > 0) {
+        gossip_wake_spreader(g);
+    }
+}

@@ -1,0 +1,235 @@
+/* state.h - the inside of the core, shared by its own files only.
+ *
+ *     receive.c    a datagram: envelope, sender, messages
+ *     membership.c alive, suspect, dead, left: what changes when
+ *     identity.c   our own id and boot, and others who use them
+ *     probe.c      who answers pings
+ *     content.c    sets: local changes, others' changes, what to pull
+ *     body.c       sets and snapshots as HTTP bodies
+ *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
+ *     join.c       bootstrap, strangers, readiness
+ *     spread.c     rumours into packets, packets into effects
+ *     lookup.c     reading */
+#pragma once
+
+#include "gossip/change.h"
+#include "gossip/core.h"
+#include "gossip/index.h"
+#include "gossip/member.h"
+#include "gossip/seal.h"
+#include "gossip/wire.h"
+
+#define GOSSIP_BODY_BYTES (LIMIT_GOSSIP_PACKET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES)
+#define GOSSIP_PROTOCOL 1
+#define GOSSIP_NEVER_MS UINT64_MAX
+
+/* A ping under way; free while target is 0. */
+struct gossip_probe {
+    uint64_t target;
+    uint32_t nonce;
+    uint64_t started_ms, next_try_ms, deadline_ms;
+    uint8_t tries, nacks;
+    bool indirect;
+};
+
+/* A ping sent for somebody else; free while nonce is 0. */
+struct gossip_relayed {
+    struct gossip_addr asker;
+    uint32_t nonce, asker_nonce;
+    uint64_t expires_ms;
+};
+
+enum gossip_fetch_kind { GOSSIP_FETCH_SNAPSHOT, GOSSIP_FETCH_SET };
+
+struct gossip_open_fetch {
+    uint32_t id; /* 0: free */
+    enum gossip_fetch_kind kind;
+    uint64_t owner, peer;
+    uint64_t expires_ms;
+    uint8_t auth[GOSSIP_SEAL_OVERHEAD_BYTES]; /* the answer is sealed for exactly this request */
+};
+
+struct gossip_seed {
+    struct gossip_addr addr;
+    bool is_us;
+};
+
+struct gossip {
+    struct gossip_seal *seal;
+    struct gossip_members members;
+    struct gossip_member *me; /* slot 0 */
+    struct gossip_index *index;
+    struct gossip_changes changes;
+    struct gossip_self self;
+    uint64_t random[4];
+    struct gossip_effects *effects; /* only during a step */
+    uint64_t now_ms, wall_ms, wake_ms, started_ms;
+    bool leaving, contents_listed;
+    struct gossip_stats stats;
+
+    /* membership.c */
+    uint64_t cluster_hash, hash_changed_ms;
+    size_t live; /* members alive or suspected, us included */
+    struct list suspects, behind;
+    struct list rumours[GOSSIP_TRANSMISSIONS];
+    size_t rumour_count;
+    uint64_t next_sweep_ms;
+
+    /* identity.c */
+    uint32_t duplicate_nonce;
+    uint64_t duplicate_boot, duplicate_ask_ms, duplicate_wait_ms;
+
+    /* probe.c */
+    uint64_t next_probe_ms;
+    size_t probe_cursor, probe_count;
+    uint16_t *probe_order;
+    size_t probe_order_capacity;
+    struct gossip_probe probes[LIMIT_GOSSIP_PROBES];
+    struct gossip_relayed relayed[LIMIT_GOSSIP_RELAYED_PROBES];
+    uint32_t first_try_loss; /* EWMA, 16 bits of fraction */
+    uint8_t score;           /* Lifeguard's local health, 0 is best */
+
+    /* spread.c */
+    uint64_t flush_ms; /* GOSSIP_NEVER_MS: nothing to say */
+    int64_t tokens;    /* bytes; may go below zero by what is exempt */
+    uint64_t tokens_ms;
+
+    /* sync.c */
+    uint64_t next_sync_ms, last_sync_ms;
+
+    /* content.c */
+    struct gossip_open_fetch fetches[LIMIT_GOSSIP_FETCHES];
+    uint32_t last_fetch_id;
+
+    /* join.c */
+    struct gossip_seed *seeds;
+    size_t seed_count;
+    bool seeds_known, seed_answered, snapshot_applied, ready;
+    uint32_t seed_nonce;
+    uint64_t next_seed_ms, seed_wait_ms, next_stranger_ms;
+    uint64_t snapshot_ms, snapshot_wait_ms;
+    uint64_t snapshot_peer; /* asked next; 0: any */
+};
+
+/* --- randomness, from the seed alone --- */
+uint64_t gossip_random(struct gossip *g);
+uint32_t gossip_random_nonce(struct gossip *g); /* never 0 */
+
+/* --- membership.c --- */
+/* After any change of a member: its part of the cluster hash, whether it may be chosen. */
+void gossip_settle(struct gossip *g, struct gossip_member *m);
+void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t teller);
+void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
+                            const struct gossip_accusation *a);
+void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness);
+void gossip_pass_on(struct gossip *g, struct gossip_member *m);
+void gossip_raise_incarnation(struct gossip *g, uint16_t above);
+void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
+void gossip_membership_tick(struct gossip *g);
+uint64_t gossip_membership_wake_ms(const struct gossip *g);
+/* Whether a record's addresses can be a member's here. */
+bool gossip_addrs_acceptable(const struct gossip *g, const struct gossip_addr addrs[2]);
+void gossip_alive_of(const struct gossip *g, const struct gossip_member *m,
+                     struct gossip_alive *ret_alive);
+/* Where to send; no family when we share none. */
+struct gossip_addr gossip_member_addr(const struct gossip *g, const struct gossip_member *m);
+bool gossip_has_own_addr(const struct gossip *g);
+/* Up to max distinct live members but us and `except`, at random. */
+size_t gossip_random_members(struct gossip *g, const struct gossip_member *except,
+                             struct gossip_member **ret_members, size_t max);
+void gossip_note(struct gossip *g, enum gossip_note_kind kind, const struct gossip_member *m);
+
+/* --- identity.c --- */
+void gossip_heard_own_alive(struct gossip *g, const struct gossip_alive *a);
+void gossip_heard_own_packet(struct gossip *g, const struct gossip_header *h,
+                             const struct gossip_addr *from);
+void gossip_heard_own_ack(struct gossip *g, const struct gossip_header *h, uint32_t nonce);
+void gossip_take_boot(struct gossip *g, uint64_t above);
+void gossip_identity_tick(struct gossip *g);
+uint64_t gossip_identity_wake_ms(const struct gossip *g);
+
+/* --- probe.c --- */
+void gossip_probe_now(struct gossip *g, struct gossip_member *m);
+void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
+                      struct gossip_member *sender, const struct gossip_addr *from, size_t len);
+void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t sender,
+                     const struct gossip_addr *from);
+void gossip_hear_nack(struct gossip *g, uint32_t nonce);
+void gossip_hear_ping_req(struct gossip *g, const struct gossip_ping_req *req,
+                          const struct gossip_addr *from);
+void gossip_probe_tick(struct gossip *g);
+void gossip_probe_late(struct gossip *g);
+uint64_t gossip_probe_wake_ms(const struct gossip *g);
+
+/* --- content.c --- */
+void gossip_local_change(struct gossip *g, const uint64_t *keys, size_t count, bool del);
+void gossip_hear_ops(struct gossip *g, const struct gossip_ops *ops, uint64_t teller);
+/* Somebody holds this version of m's set. */
+void gossip_hear_version(struct gossip *g, struct gossip_member *m, uint32_t version,
+                         uint32_t count, uint64_t hash, uint64_t teller);
+void gossip_hear_delta_no(struct gossip *g, const struct gossip_delta_req *req);
+void gossip_want_nothing(struct gossip *g, struct gossip_member *m);
+void gossip_drop_set(struct gossip *g, struct gossip_member *m);
+/* Replaces what is held of m by keys of a verified set of m->boot. */
+void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
+                     const uint64_t *keys, size_t count);
+void gossip_fetched(struct gossip *g, const struct gossip_event *event);
+/* 0 or the fetch's id; 0 when no more may be open or nobody can be asked there. */
+uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint64_t owner,
+                            struct gossip_member *peer);
+void gossip_content_tick(struct gossip *g);
+uint64_t gossip_content_wake_ms(const struct gossip *g);
+
+/* --- body.c --- */
+int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const uint8_t *bytes,
+                     size_t n);
+int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
+
+/* --- sync.c --- */
+void gossip_hear_hash(struct gossip *g, struct gossip_member *peer, uint64_t cluster_hash,
+                      const struct gossip_addr *from);
+void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gossip_addr *from);
+void gossip_hear_ent(struct gossip *g, struct gossip_reader *r, uint64_t teller,
+                     const struct gossip_addr *from);
+void gossip_hear_delta_req(struct gossip *g, const struct gossip_delta_req *req,
+                           const struct gossip_addr *from);
+
+/* --- join.c --- */
+void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t count);
+void gossip_seed_is_us(struct gossip *g, const struct gossip_addr *from);
+void gossip_seed_answered(struct gossip *g, uint64_t sender);
+void gossip_snapshot_ended(struct gossip *g, bool applied, uint64_t peer);
+void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from);
+void gossip_challenge(struct gossip *g, const struct gossip_header *h,
+                      const struct gossip_addr *from, size_t len);
+bool gossip_cookie_fits(struct gossip *g, const struct gossip_header *h,
+                        const struct gossip_addr *from, uint64_t cookie);
+void gossip_join_tick(struct gossip *g);
+uint64_t gossip_join_wake_ms(const struct gossip *g);
+
+/* --- receive.c --- */
+void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint8_t *bytes,
+                    size_t len);
+/* What is inside the envelope; for receive.c and the fuzzer. `sender` may be NULL. */
+void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uint64_t sender_id,
+                             const struct gossip_addr *from, const uint8_t *body, size_t n,
+                             size_t packet_bytes);
+
+/* --- spread.c --- */
+struct gossip_packet {
+    uint8_t body[GOSSIP_BODY_BYTES];
+    struct gossip_writer w;
+    struct gossip_dictionary dictionary;
+    bool urgent; /* carries an accusation: not held back */
+};
+
+void gossip_packet_begin(struct gossip_packet *p);
+/* Adds queued rumours until `bytes` of the body are used. Returns how many. */
+size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t bytes, unsigned copies);
+/* What we hold about a member: ALIVE, or the accusations against it. */
+bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct gossip_member *m);
+/* Seals once, sends to all. Empty packets and addresses without a family are skipped. */
+void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct gossip_addr *to,
+                        size_t count);
+void gossip_wake_spreader(struct gossip *g);
+void gossip_spread_tick(struct gossip *g);
