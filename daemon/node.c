@@ -145,9 +145,8 @@ static int node_start_cluster(struct node *n, struct error *err)
     char router[300];
     node_address_text(&o->router_addr, router, sizeof router);
     const char *pod_ips = getenv("POD_IPS");
-    struct bootstrap_target *targets = calloc(o->static_peers ? o->static_bootstrap_peers.count + 1
-                                                              : 1,
-                                              sizeof *targets);
+    struct bootstrap_target *targets =
+        calloc(o->static_peers ? o->static_bootstrap_peers.count + 1 : 1, sizeof *targets);
     if (!targets) {
         return error_set(err, -ENOMEM, "out of memory");
     }
@@ -174,7 +173,8 @@ static int node_start_cluster(struct node *n, struct error *err)
     } else if (o->static_peers) {
         config.bootstrap.target_count = o->static_bootstrap_peers.count;
         for (size_t i = 0; i < o->static_bootstrap_peers.count; i++) {
-            targets[i] = (struct bootstrap_target){o->static_peers[i].host, o->static_peers[i].port};
+            targets[i] =
+                (struct bootstrap_target){o->static_peers[i].host, o->static_peers[i].port};
         }
     }
     int r = cluster_new(n->loop, n->fetcher, &config, &n->cluster, err);

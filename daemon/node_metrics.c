@@ -19,9 +19,7 @@ static void write_inventory(const struct node *n, struct exposition *e)
         exposition_family(e, families[f].name, "gauge", families[f].help);
         for (size_t i = 0; i < count; i++) {
             const struct inventory_figures *one = &figures[i];
-            size_t value = f == 0   ? one->tags
-                           : f == 1 ? one->image_digests
-                                    : one->content_digests;
+            size_t value = f == 0 ? one->tags : f == 1 ? one->image_digests : one->content_digests;
             exposition_sample(e, families[f].name,
                               (struct label[]){{"registry", one->registry}, {0}}, (double)value);
         }
@@ -73,13 +71,20 @@ static void write_server(const struct node *n, struct exposition *e)
     const struct server_counters *s = server_counters(n->server);
     const struct registry_counters *r = registry_counters(n->registry);
     const struct named_count refused[] = {
-        {"bad_request", s->bad_requests},     {"head_too_large", s->head_too_large},
-        {"target_too_long", s->target_too_long}, {"with_body", s->with_body},
-        {"slow_head", s->slow_heads},         {"idle", s->idle_closed},
-        {"stalled_client", s->stalled_clients}, {"evicted", s->evicted},
-        {"connection_cap", s->refused_cap},   {"bad_path", r->bad_paths},
-        {"bad_method", r->bad_methods},       {"unauthorized", r->unauthorized},
-        {"filtered", r->filtered},            {"stream_cap", r->over_stream_cap},
+        {"bad_request", s->bad_requests},
+        {"head_too_large", s->head_too_large},
+        {"target_too_long", s->target_too_long},
+        {"with_body", s->with_body},
+        {"slow_head", s->slow_heads},
+        {"idle", s->idle_closed},
+        {"stalled_client", s->stalled_clients},
+        {"evicted", s->evicted},
+        {"connection_cap", s->refused_cap},
+        {"bad_path", r->bad_paths},
+        {"bad_method", r->bad_methods},
+        {"unauthorized", r->unauthorized},
+        {"filtered", r->filtered},
+        {"stream_cap", r->over_stream_cap},
         {"ambiguous_tag", r->ambiguous_tags},
     };
     WRITE_NAMED(e, "spegel_http_refused_total", "Requests and connections refused, by reason.",

@@ -83,11 +83,11 @@ static int node_listen(struct node *n, const struct host_port *address,
 int node_start_servers(struct node *n, struct error *err)
 {
     const struct registry_options *o = n->options;
-    struct server_handler handler = {.request = registry_request, .gone = registry_gone,
-                                     .arg = n->registry};
+    struct server_handler handler = {
+        .request = registry_request, .gone = registry_gone, .arg = n->registry};
     int r = node_listen(n, &o->registry_addr, &handler, "--registry-addr", &n->server, err);
-    handler = (struct server_handler){.request = node_metrics_request, .gone = node_request_gone,
-                                      .arg = n};
+    handler = (struct server_handler){
+        .request = node_metrics_request, .gone = node_request_gone, .arg = n};
     if (r == 0) {
         r = node_listen(n, &o->metrics_addr, &handler, "--metrics-addr", &n->metrics_server, err);
     }

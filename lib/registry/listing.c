@@ -120,7 +120,8 @@ struct referrers {
 static void referrers_add(void *arg, const struct inventory_blob *blob, const struct manifest *m)
 {
     struct referrers *list = arg;
-    if (blob->filtered || (list->artifact_type[0] && strcmp(list->artifact_type, m->artifact_type) != 0)) {
+    if (blob->filtered ||
+        (list->artifact_type[0] && strcmp(list->artifact_type, m->artifact_type) != 0)) {
         return;
     }
     char digest[DIGEST_TEXT_BYTES];
@@ -147,10 +148,10 @@ void listing_referrers(struct registry *r, struct conn *c, const struct registry
     struct referrers list = {.artifact_type = q->path.artifact_type};
     struct buf fields;
     buf_init(&fields, FIELDS_BYTES);
-    list.failed = !cJSON_AddNumberToObject(root, "schemaVersion", 2) ||
-                  !cJSON_AddStringToObject(root, "mediaType",
-                                           "application/vnd.oci.image.index.v1+json") ||
-                  !(list.manifests = cJSON_AddArrayToObject(root, "manifests"));
+    list.failed =
+        !cJSON_AddNumberToObject(root, "schemaVersion", 2) ||
+        !cJSON_AddStringToObject(root, "mediaType", "application/vnd.oci.image.index.v1+json") ||
+        !(list.manifests = cJSON_AddArrayToObject(root, "manifests"));
     if (!list.failed && q->path.digest_supported) {
         inventory_referrers(r->config.inventory, &q->path.digest, referrers_add, &list);
     }

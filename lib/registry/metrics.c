@@ -11,8 +11,7 @@
 #define REGISTRIES_MAX 64
 #define SERIES_MAX 128 /* handlers × methods × status codes that occur; more share the last */
 
-static const double duration_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-                                         0.5,   1,    2.5,   5,    10};
+static const double duration_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 static const double size_bounds[] = {1024,    5120,     25600,    128000,    640000,
                                      3200000, 16000000, 80000000, 400000000, 2000000000};
 static const double resolve_bounds[] = {0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01,
@@ -158,12 +157,11 @@ static void metrics_write_http(const struct metrics *m, struct exposition *e)
         const struct series *s = m->series[i];
         char code[16];
         (void)snprintf(code, sizeof code, "%d", s->status);
-        exposition_histogram(e, "http_request_duration_seconds",
-                             (struct label[]){{"handler", handler_names[s->handler]},
-                                              {"method", s->method},
-                                              {"code", code},
-                                              {0}},
-                             &s->seconds);
+        exposition_histogram(
+            e, "http_request_duration_seconds",
+            (struct label[]){
+                {"handler", handler_names[s->handler]}, {"method", s->method}, {"code", code}, {0}},
+            &s->seconds);
     }
     exposition_family(e, "http_response_size_bytes", "histogram",
                       "The size of the HTTP responses.");
@@ -171,12 +169,11 @@ static void metrics_write_http(const struct metrics *m, struct exposition *e)
         const struct series *s = m->series[i];
         char code[16];
         (void)snprintf(code, sizeof code, "%d", s->status);
-        exposition_histogram(e, "http_response_size_bytes",
-                             (struct label[]){{"handler", handler_names[s->handler]},
-                                              {"method", s->method},
-                                              {"code", code},
-                                              {0}},
-                             &s->bytes);
+        exposition_histogram(
+            e, "http_response_size_bytes",
+            (struct label[]){
+                {"handler", handler_names[s->handler]}, {"method", s->method}, {"code", code}, {0}},
+            &s->bytes);
     }
     exposition_family(e, "http_requests_inflight", "gauge",
                       "The number of inflight requests being handled at the same time.");
@@ -211,8 +208,7 @@ void metrics_write(const struct metrics *m, struct exposition *e)
                       "Body bytes of manifests and blobs sent, by where they came from.");
     for (int i = 0; i < METRICS_SOURCES; i++) {
         exposition_sample(e, "spegel_served_bytes_total",
-                          (struct label[]){{"source", source_names[i]}, {0}},
-                          (double)m->bytes[i]);
+                          (struct label[]){{"source", source_names[i]}, {0}}, (double)m->bytes[i]);
     }
     metrics_write_http(m, e);
 }
@@ -253,8 +249,7 @@ void metrics_write_process(struct exposition *e)
                        "Total user and system CPU time spent in seconds.", cpu);
     exposition_gauge(e, "process_resident_memory_bytes", "Resident memory size in bytes.",
                      process_rss_bytes());
-    exposition_gauge(e, "process_open_fds", "Number of open file descriptors.",
-                     process_open_fds());
+    exposition_gauge(e, "process_open_fds", "Number of open file descriptors.", process_open_fds());
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         exposition_gauge(e, "process_max_fds", "Maximum number of open file descriptors.",

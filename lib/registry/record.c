@@ -46,14 +46,13 @@ static void record_finished(void *arg, struct conn *c, int status, uint64_t byte
     }
     if (record->handler == METRICS_V2 || record->handler == METRICS_OTHER) {
         log_debug("request", LOG_STR("method", record->method), LOG_STR("target", record->target),
-                  LOG_INT("status", status), LOG_INT("bytes", bytes),
-                  LOG_INT("us", seconds * 1e6));
+                  LOG_INT("status", status), LOG_INT("bytes", bytes), LOG_INT("us", seconds * 1e6));
     }
     free(record);
 }
 
 struct request_record *record_new(struct registry *r, struct conn *c,
-                                              const struct http_request *request)
+                                  const struct http_request *request)
 {
     struct request_record *record = malloc(sizeof *record);
     if (!record) {

@@ -111,8 +111,8 @@ void registry_miss(struct registry *r, struct conn *c, const struct registry_que
 static void registry_tag(struct registry *r, struct conn *c, const struct registry_query *q)
 {
     size_t choices = 0;
-    const struct inventory_blob *blob = inventory_tag(r->config.inventory, q->registry,
-                                                      q->path.repository, q->path.tag, &choices);
+    const struct inventory_blob *blob =
+        inventory_tag(r->config.inventory, q->registry, q->path.repository, q->path.tag, &choices);
     if (blob) {
         serve_manifest(r, c, q, blob);
         return;
@@ -144,8 +144,8 @@ static void registry_content(struct registry *r, struct conn *c, const struct re
     const struct path *path = &q->path;
     bool tag = path->kind == PATH_MANIFEST_TAG;
     const char *code = path->kind == PATH_BLOB ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
-    if (q->registry[0] && filter_matches(r->config.filter, q->registry, path->repository,
-                                         tag ? path->tag : NULL)) {
+    if (q->registry[0] &&
+        filter_matches(r->config.filter, q->registry, path->repository, tag ? path->tag : NULL)) {
         r->counters.filtered++;
         answer_problem(c, 404, code, "filtered", "{\"attempts\":[]}");
         return;
@@ -178,7 +178,8 @@ static void registry_probe(struct registry *r, struct conn *c, bool readiness)
         ready = r->config.ready(r->config.arg, &json) && !r->leaving;
         failed |= r->leaving ? buf_puts(&json, ",\"leaving\":true") : 0;
     }
-    failed |= buf_printf(&json, "%s\"ok\":%s}\n", json.len > 1 ? "," : "", ready ? "true" : "false");
+    failed |=
+        buf_printf(&json, "%s\"ok\":%s}\n", json.len > 1 ? "," : "", ready ? "true" : "false");
     if (failed) {
         answer_no_memory(c);
     } else {

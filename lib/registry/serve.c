@@ -116,8 +116,8 @@ static int range_fields(struct buf *fields, enum range_result result, int64_t fi
     if (result == RANGE_UNSATISFIABLE) {
         (void)snprintf(text, sizeof text, "bytes */%lld", (long long)size_bytes);
     } else if (result == RANGE_PART) {
-        (void)snprintf(text, sizeof text, "bytes %lld-%lld/%lld", (long long)first,
-                       (long long)last, (long long)size_bytes);
+        (void)snprintf(text, sizeof text, "bytes %lld-%lld/%lld", (long long)first, (long long)last,
+                       (long long)size_bytes);
     } else {
         return 0;
     }
@@ -329,8 +329,7 @@ void serve_blob(struct registry *r, struct conn *c, const struct registry_query 
 
 void serve_gone(struct registry *r, struct conn *c)
 {
-    LIST_EACH(link, &r->jobs)
-    {
+    LIST_EACH (link, &r->jobs) {
         struct serve_job *job = CONTAINER_OF(link, struct serve_job, link);
         if (job->conn == c) {
             job->conn = NULL;
@@ -341,8 +340,7 @@ void serve_gone(struct registry *r, struct conn *c)
 void serve_done(struct registry *r)
 {
     /* The pool may still be reading: the jobs free themselves, into a list nobody looks at. */
-    LIST_EACH_SAFE(link, &r->jobs)
-    {
+    LIST_EACH_SAFE (link, &r->jobs) {
         CONTAINER_OF(link, struct serve_job, link)->conn = NULL;
         list_remove(link);
     }
