@@ -30,6 +30,10 @@ struct body_ops {
      * 0: nothing to send at the moment, conn_wake will be called; -EAGAIN: the socket is full;
      * any other negative: the body is broken, the connection ends with FIN after what was sent. */
     int64_t (*write)(struct body *b, int fd, int64_t max_bytes);
+    /* May be NULL. Asked before the head is sent, so that no 200 goes out for a body whose first
+     * byte never comes (containerd.md, section 2): 1 bytes are at hand; 0 not yet, conn_wake will
+     * be called; negative: broken; the client gets 404 with an empty body instead. */
+    int (*ready)(struct body *b);
     /* The response is over: 0 all bytes were handed to the socket, -ECANCELED the client went away
      * (or the server closes), other: the error that `write` returned. The conn is no longer the
      * body's from here on. */
@@ -62,9 +66,17 @@ struct server_counters { /* totals since start */
         with_body, slow_heads, idle_closed, stalled_clients, bytes_sent, accept_errors;
 };
 
+struct server_limits { /* all from limits.h unless a test sets others */
+    uint32_t head_timeout_ms, idle_timeout_ms, stall_ms, drain_ms;
+    size_t connections; /* at most a third of RLIMIT_NOFILE */
+};
+
 int server_new(struct loop *loop, const struct server_handler *handler, struct server **ret);
 /* Stops listening and closes every connection at once (bodies end with -ECANCELED). */
 void server_free(struct server *s);
+
+/* Before the first server_listen. */
+void server_set_limits(struct server *s, const struct server_limits *limits);
 
 /* "host:port", ":port" (all addresses, IPv4 and IPv6), "[::1]:5000". May be called several times.
  * 0, -EINVAL, -EADDRINUSE, -EACCES …: err says which address. Host names are resolved here,
@@ -81,16 +93,21 @@ const struct server_counters *server_counters(const struct server *s);
 size_t server_connections(const struct server *s);
 size_t server_streams(const struct server *s); /* bodies under way */
 
-/* --- answering; `c` must have a request pending --- */
+/* --- answering; `c` must have a request pending ---
+ *
+ * May be called from handler.request or later. No callback (write, done, finished) runs inside.
+ * The server adds Date, Content-Length and, where needed, Connection. */
 /* Fields beyond Content-Length, as "Name: value\r\n" lines made by http/head.h; may be empty. */
 /* Whole bodies from memory: copied if the socket does not take them at once. For HEAD requests the
  * body is left out and its length still sent. */
 void server_respond(struct conn *c, int status, const struct buf *fields, const void *bytes,
                     size_t body_bytes);
-/* A HEAD's answer, or a 304: this Content-Length (-1: none), no body. */
+/* A HEAD's answer, or a 304: this Content-Length (-1: none), no body (for a GET the length must
+ * then be 0, or -1 with a 304). */
 void server_respond_head(struct conn *c, int status, const struct buf *fields,
                          int64_t content_length);
-/* A body that flows. The head is sent together with its first bytes. */
+/* A body that flows: exactly content_length bytes (>= 0) are asked of it. The head is sent together
+ * with its first bytes. Takes the body over: `done` will be called, whatever happens. */
 void server_respond_body(struct conn *c, int status, const struct buf *fields,
                          int64_t content_length, struct body *body);
 
@@ -100,7 +117,8 @@ bool conn_is_local(const struct conn *c); /* from loopback or from one of this h
 uint64_t conn_request_started_us(const struct conn *c);
 void conn_set_user(struct conn *c, void *user); /* cleared when the response is over */
 void *conn_user(const struct conn *c);
-/* Called when the response is over, for logs and metrics: status sent, body bytes sent. */
+/* Called when the response is over, for logs and metrics: status sent, body bytes sent (fewer than
+ * promised: the client went away or the body broke). After the body's `done`; not after `gone`. */
 void conn_on_finished(struct conn *c,
                       void (*finished)(void *arg, struct conn *c, int status, uint64_t bytes),
                       void *arg);

@@ -140,7 +140,7 @@ static const struct {
     {"GET / HTTP/1.7\r\n" HOST "\r\n", -EPROTO},
     {"GET / HTTP/1.1\r\n\r\n", -EPROTO}, /* no Host */
     {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", -EPROTO},
-    {"GET /\r\n\r\n", -EPROTO}, /* HTTP/0.9 */
+    {"GET /\r\n\r\n", -EPROTONOSUPPORT}, /* HTTP/0.9 */
     {"GET  HTTP/1.1\r\n" HOST "\r\n", -EPROTO},
     {" GET / HTTP/1.1\r\n" HOST "\r\n", -EPROTO},
     {"GE\tT / HTTP/1.1\r\n" HOST "\r\n", -EPROTO},

@@ -1,0 +1,220 @@
+#include "io/file_body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/list.h"
+
+/* Of each piece of this size one byte is probed: it is the kernel's usual read-ahead, so its bytes
+ * mostly come and go together. */
+#define PROBE_BYTES (128 * 1024)
+#define POOL_THREADS_DEFAULT 4
+#define POOL_READ_BYTES (32 * 1024)
+
+/*        offset          warm_until        warm_until + read_bytes
+ *   ───────┼─────────────────┼─────────────────────┼──────────────
+ *    sent  │ in the cache    │ being read by the   │ unknown
+ *          │                 │ pool, or queued     │
+ */
+struct file_body {
+    struct body body;
+    struct loop *loop;
+    struct list link; /* in `waiting` */
+    struct work work;
+    int fd;
+    off_t offset, end, warm_until;
+    size_t read_bytes; /* 0: no read is queued or running */
+    bool running, closed;
+    int read_result; /* the pool's: 0 or negative errno */
+    int error;
+    int64_t sent_bytes;
+    void (*finished)(void *arg, int status, int64_t bytes_sent);
+    void *arg;
+};
+
+/* Cold reads wait here for one of half the pool's threads; first come, first served, and a body
+ * has one read of at most 1 MiB at a time, so they take turns. */
+static struct list waiting = {&waiting, &waiting};
+static unsigned running;
+
+static void readers_start(void);
+
+static unsigned readers_max(void)
+{
+    const char *size = getenv("UV_THREADPOOL_SIZE");
+    long threads = size ? strtol(size, NULL, 10) : POOL_THREADS_DEFAULT;
+    return threads >= 2 && threads <= 1024 ? (unsigned)threads / 2 : 1;
+}
+
+static void file_body_free(struct file_body *b)
+{
+    (void)close(b->fd);
+    free(b);
+}
+
+/* --- cold parts, on the pool --- */
+
+/* Runs on a pool thread: touches fd, warm_until, read_bytes and read_result, which the loop leaves
+ * alone until file_read_done. */
+static void file_read_run(struct work *w)
+{
+    struct file_body *b = CONTAINER_OF(w, struct file_body, work);
+    char scratch[POOL_READ_BYTES];
+    off_t at = b->warm_until, end = at + (off_t)b->read_bytes;
+    (void)posix_fadvise(b->fd, at, (off_t)b->read_bytes, POSIX_FADV_WILLNEED);
+    while (at < end) {
+        size_t n = end - at < (off_t)sizeof(scratch) ? (size_t)(end - at) : sizeof(scratch);
+        ssize_t got = pread(b->fd, scratch, n, at);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            b->read_result = got < 0 ? -errno : -EIO;
+            return;
+        }
+        at += got;
+    }
+    b->read_result = 0;
+}
+
+static void file_read_done(struct work *w, int status)
+{
+    struct file_body *b = CONTAINER_OF(w, struct file_body, work);
+    b->running = false;
+    running--;
+    readers_start();
+    if (b->closed) {
+        file_body_free(b);
+        return;
+    }
+    CHECK(status == 0);
+    b->error = b->read_result;
+    if (b->error == 0) {
+        b->warm_until += (off_t)b->read_bytes;
+    }
+    b->read_bytes = 0;
+    conn_wake(b->body.conn);
+}
+
+static void readers_start(void)
+{
+    while (running < readers_max() && !list_empty(&waiting)) {
+        struct file_body *b = CONTAINER_OF(waiting.next, struct file_body, link);
+        list_remove(&b->link);
+        b->work.run = file_read_run;
+        b->work.done = file_read_done;
+        if (work_start(b->loop, &b->work) < 0) {
+            b->read_bytes = 0;
+            b->error = -ENOMEM;
+            conn_wake(b->body.conn);
+            continue;
+        }
+        b->running = true;
+        running++;
+    }
+}
+
+/* --- what is in the page cache --- */
+
+static bool is_cold(int fd, off_t at)
+{
+    char byte;
+    struct iovec v = {.iov_base = &byte, .iov_len = 1};
+    /* Of other errors, and of a file that ends here, sendfile will tell. */
+    return preadv2(fd, &v, 1, at, RWF_NOWAIT) < 0 && (errno == EAGAIN || errno == EOPNOTSUPP);
+}
+
+/* Looks up to one read-ahead beyond what is known to be warm, and has the first cold part read.
+ * That goes on while the warm part before it is sent. */
+static void look_ahead(struct file_body *b)
+{
+    off_t until = b->offset + LIMIT_READAHEAD_BYTES;
+    if (until > b->end) {
+        until = b->end;
+    }
+    while (b->read_bytes == 0 && b->error == 0 && b->warm_until < until) {
+        off_t at = b->warm_until;
+        if (!is_cold(b->fd, at)) {
+            off_t next = at - at % PROBE_BYTES + PROBE_BYTES;
+            b->warm_until = next < b->end ? next : b->end;
+            continue;
+        }
+        b->read_bytes =
+            b->end - at < LIMIT_READAHEAD_BYTES ? (size_t)(b->end - at) : LIMIT_READAHEAD_BYTES;
+        list_push_back(&waiting, &b->link);
+        readers_start();
+    }
+}
+
+/* --- the body --- */
+
+static int file_body_ready(struct body *body)
+{
+    struct file_body *b = CONTAINER_OF(body, struct file_body, body);
+    look_ahead(b);
+    return b->offset < b->warm_until ? 1 : b->error;
+}
+
+static int64_t file_body_write(struct body *body, int fd, int64_t max_bytes)
+{
+    struct file_body *b = CONTAINER_OF(body, struct file_body, body);
+    look_ahead(b);
+    if (b->offset >= b->warm_until) {
+        return b->error;
+    }
+    off_t warm = b->warm_until - b->offset;
+    ssize_t n = sendfile(fd, b->fd, &b->offset, (size_t)(max_bytes < warm ? max_bytes : warm));
+    if (n <= 0) {
+        return n == 0 ? -EIO : errno == EINTR ? -EAGAIN : -errno;
+    }
+    b->sent_bytes += n;
+    return n;
+}
+
+static void file_body_done(struct body *body, int status)
+{
+    struct file_body *b = CONTAINER_OF(body, struct file_body, body);
+    list_remove(&b->link);
+    b->closed = true;
+    if (b->finished) {
+        b->finished(b->arg, status, b->sent_bytes);
+    }
+    if (b->running) {
+        work_cancel(&b->work);
+    } else {
+        file_body_free(b);
+    }
+}
+
+static const struct body_ops file_body_ops = {
+    .write = file_body_write,
+    .ready = file_body_ready,
+    .done = file_body_done,
+};
+
+int file_body_new(struct loop *loop, int fd, int64_t offset, int64_t length,
+                  void (*finished)(void *arg, int status, int64_t bytes_sent), void *arg,
+                  struct body **ret_body)
+{
+    struct file_body *b = calloc(1, sizeof(*b));
+    if (!b) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    b->body.ops = &file_body_ops;
+    b->loop = loop;
+    b->fd = fd;
+    b->offset = b->warm_until = offset;
+    b->end = offset + length;
+    b->finished = finished;
+    b->arg = arg;
+    list_init(&b->link);
+    *ret_body = &b->body;
+    return 0;
+}
