@@ -20,7 +20,7 @@ struct rpc {
  * and ours never end by themselves (events): so GOAWAY ends the connection. */
 static void rpc_pump(struct rpc *r)
 {
-    if (!r->session || !stream_is_up(r->stream)) {
+    if (!rpc_is_up(r)) {
         return;
     }
     if (grpc_session_state(r->session) != GRPC_SESSION_OPEN) {
@@ -156,10 +156,14 @@ void rpc_drop(struct rpc *r, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(why.text, sizeof(why.text), format, args);
     va_end(args);
-    stream_drop(r->stream, "%s", why.text);
+    if (r->stream) { /* not in the midst of rpc_free */
+        stream_drop(r->stream, "%s", why.text);
+    }
 }
 
 void rpc_settled(struct rpc *r)
 {
-    stream_settled(r->stream);
+    if (r->stream) {
+        stream_settled(r->stream);
+    }
 }

@@ -43,7 +43,7 @@ struct containerd_counters { /* all since the start */
     uint64_t malformed_events;   /* that could not be decoded */
     uint64_t malformed_names;    /* image records whose name is no reference; once each */
     uint64_t malformed_contents; /* records with a bad digest or size */
-    uint64_t unparsable_manifests;
+    uint64_t unparsable_manifests, corrupt_manifests;
     uint64_t wrong_sizes;  /* files whose size is not what containerd says */
     uint64_t rescans;      /* full listings of contents, the first included */
     uint64_t overflows;    /* of the inotify queue; each causes a rescan */
@@ -70,6 +70,6 @@ bool containerd_is_listed(const struct containerd *c);    /* as `listed`; true e
 /* Why it is not connected, for people; "" when it is. Valid until the loop's next turn. */
 const char *containerd_problem(const struct containerd *c);
 
-const struct containerd_counters *containerd_counters(const struct containerd *c);
+struct containerd_counters containerd_counters(const struct containerd *c);
 const char *containerd_content_root(const struct containerd *c); /* "" while unknown */
 const char *containerd_version(const struct containerd *c);      /* "" while unknown */
