@@ -120,4 +120,11 @@
 #define LIMIT_HOSTS_TOML_BYTES (1024 * 1024) /* a longer file of the user's is refused */
 #define LIMIT_TOML_NESTING 64                /* brackets within brackets; then the same */
 #define LIMIT_CERTSD_DEPTH 32                /* directories within directories; then the same */
-#define LIMIT_BASIC_AUTH_BYTES 4096          /* of each of the two files */
+#define LIMIT_BASIC_AUTH_BYTES 4096          /* name and password together */
+
+/* --- cleanup and cleanup-wait (daemon/probe_server.h, daemon/prober.h) --- */
+#define LIMIT_PROBE_CLIENTS 64      /* then the oldest connection makes room */
+#define LIMIT_PROBE_HEAD_BYTES 4096 /* then closed */
+#define LIMIT_PROBE_HEAD_MS 5000    /* the same */
+#define LIMIT_PROBES_AT_ONCE 10
+#define LIMIT_PROBE_MS 1000 /* for one address to answer */

@@ -1,8 +1,6 @@
 #include "certsd/configure.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +28,6 @@ struct configure {
     size_t plan_count;
     struct registry_url *targets;
     size_t target_count;
-    struct buf authorization;
     bool first; /* `_backup` is made by this run */
 };
 
@@ -103,32 +100,18 @@ static int plan_arguments(struct configure *c, struct error *err)
     return r;
 }
 
-/* RFC 7617, section 2. */
-static int plan_authorization(struct configure *c, struct error *err)
+/* It goes between single quotes, where TOML knows no escapes. */
+static int plan_headers(const struct configure *c, struct error *err)
 {
-    const char *username = c->spec->username ? c->spec->username : "";
-    const char *password = c->spec->password ? c->spec->password : "";
-    struct buf pair;
-    if (!*username && !*password) {
-        return 0;
+    const char *const values[] = {c->spec->authorization, c->spec->node_id};
+    for (size_t i = 0; i < 2; i++) {
+        for (const char *p = values[i]; p && *p; p++) {
+            if (*p == '\'' || (unsigned char)*p < ' ' || (unsigned char)*p >= 0x7f) {
+                return error_set(err, -EINVAL, "a header's value cannot stand in hosts.toml");
+            }
+        }
     }
-    buf_init(&pair, 2 * LIMIT_BASIC_AUTH_BYTES + 1);
-    int r = buf_printf(&pair, "%s:%s", username, password);
-    r = r < 0 ? r : buf_puts(&c->authorization, "Basic ");
-    size_t bytes = (pair.len + 2) / 3 * 4;
-    char *encoded = r < 0 ? NULL : buf_reserve(&c->authorization, bytes);
-    if (encoded) {
-        (void)EVP_EncodeBlock((unsigned char *)encoded, (const unsigned char *)pair.data,
-                              (int)pair.len);
-        buf_commit(&c->authorization, bytes);
-    }
-    if (pair.data) {
-        OPENSSL_cleanse(pair.data, pair.len);
-    }
-    buf_done(&pair);
-    return encoded         ? 0
-           : r == -ENOBUFS ? error_set(err, r, "the basic auth credentials are too long")
-                           : out_of_memory(err);
+    return 0;
 }
 
 /* containerd looks for host_port_ before host:port. */
@@ -170,7 +153,7 @@ static int plan_render(const struct configure *c, const struct certs_dir *l, str
     const struct hosts_spec hosts = {.targets = c->targets,
                                      .target_count = c->target_count,
                                      .resolve_tags = c->spec->resolve_tags,
-                                     .authorization = c->authorization.data,
+                                     .authorization = c->spec->authorization,
                                      .node_id = c->spec->node_id};
     struct buf existing;
     mode_t mode = 07777;
@@ -182,7 +165,7 @@ static int plan_render(const struct configure *c, const struct certs_dir *l, str
     if (r == 0 || r == -ENOENT) {
         plan->prepended = existing.len > 0;
         /* Whom the owner did not let read his file may not read it now. */
-        plan->mode = (c->authorization.len ? 0600 : 0644) & mode;
+        plan->mode = (c->spec->authorization ? 0600 : 0644) & mode;
         r = hosts_render(&hosts, &plan->registry, plan->prepended ? existing.data : NULL,
                          existing.len, &plan->text, err);
     }
@@ -291,10 +274,6 @@ static void configure_done(struct configure *c)
     }
     free(c->plans);
     free(c->targets);
-    if (c->authorization.data) {
-        OPENSSL_cleanse(c->authorization.data, c->authorization.len);
-    }
-    buf_done(&c->authorization);
 }
 
 int certsd_configure(const struct configure_spec *spec, const struct certsd_notices *notices,
@@ -302,9 +281,8 @@ int certsd_configure(const struct configure_spec *spec, const struct certsd_noti
 {
     struct configure c = {.spec = spec};
     struct certs_dir l;
-    buf_init(&c.authorization, 4 * LIMIT_BASIC_AUTH_BYTES);
     int r = plan_arguments(&c, err);
-    r = r < 0 ? r : plan_authorization(&c, err);
+    r = r < 0 ? r : plan_headers(&c, err);
     if (r == 0) {
         r = certs_dir_open(&l, spec->path, true, notices, err);
         if (r == 0) {

@@ -20,9 +20,9 @@ struct configure_spec {
     char *const *targets; /* in the order containerd asks them; at least one */
     size_t target_count;
     bool resolve_tags;
-    bool prepend_existing; /* the hosts a registry has of its own are kept, behind the mirror */
-    const char *username, *password; /* both NULL or empty: no basic auth */
-    const char *node_id;             /* the X-Spegel-Node header; NULL: none */
+    bool prepend_existing;     /* the hosts a registry has of its own are kept, behind the mirror */
+    const char *authorization; /* "Basic …", see credentials.h; NULL: no basic auth */
+    const char *node_id;       /* the X-Spegel-Node header; NULL: none */
 };
 
 /* 0, or a negative errno with a sentence. -EINVAL: an argument is wrong, or a hosts.toml to be kept

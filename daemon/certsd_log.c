@@ -1,0 +1,30 @@
+#include "certsd_log.h"
+
+#include <stddef.h>
+
+#include "base/log.h"
+
+static const struct {
+    enum log_level level;
+    const char *message;
+} lines[] = {
+    [CERTSD_BACKED_UP] = {LOG_INFO, "containerd's configuration is backed up"},
+    [CERTSD_ADOPTED] = {LOG_INFO, "the backup of another release is taken over"},
+    [CERTSD_WRITTEN] = {LOG_INFO, "the registry is mirrored"},
+    [CERTSD_PREPENDED] = {LOG_INFO, "the registry is mirrored, before the hosts it had"},
+    [CERTSD_UNCHANGED] = {LOG_DEBUG, "the registry is mirrored already"},
+    [CERTSD_NOT_MIRRORED] = {LOG_WARN, "a directory of its own stays in force and is not mirrored"},
+    [CERTSD_RESTORED] = {LOG_INFO, "what was there is put back"},
+    [CERTSD_REMOVED] = {LOG_INFO, "the mirror's configuration is removed"},
+    [CERTSD_CLEANED] = {LOG_INFO, "the backup is removed, nothing of the mirror is left"},
+};
+
+void certsd_log(void *user, enum certsd_event event, const char *name)
+{
+    enum log_level level = lines[event].level;
+    if (*name) {
+        LOG_AT(level, lines[event].message, LOG_STR("path", user), LOG_STR("registry", name));
+    } else {
+        LOG_AT(level, lines[event].message, LOG_STR("path", user));
+    }
+}

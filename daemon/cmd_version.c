@@ -1,0 +1,91 @@
+/* spegel version. */
+#include "commands.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#ifndef SPEGEL_COMMIT
+#define SPEGEL_COMMIT "unknown"
+#endif
+
+/* The names Go has for architectures, which is what readers of this output compare with. */
+static const char *go_architecture(const char *machine)
+{
+    static const char *const names[][2] = {
+        {"x86_64", "amd64"}, {"aarch64", "arm64"},   {"armv7l", "arm"},      {"armv6l", "arm"},
+        {"i686", "386"},     {"riscv64", "riscv64"}, {"ppc64le", "ppc64le"}, {"s390x", "s390x"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!strcmp(machine, names[i][0])) {
+            return names[i][1];
+        }
+    }
+    return machine;
+}
+
+/* PRETTY_NAME of os-release(5), "unknown" where there is none. */
+static void read_distro(char *name, size_t bytes)
+{
+    char line[512];
+    (void)snprintf(name, bytes, "unknown");
+    FILE *f = fopen("/etc/os-release", "re");
+    if (!f) {
+        return;
+    }
+    while (fgets(line, sizeof line, f)) {
+        char *value = line + strlen("PRETTY_NAME=");
+        if (!strncmp(line, "PRETTY_NAME=", strlen("PRETTY_NAME="))) {
+            value += strspn(value, "\"'");
+            value[strcspn(value, "\"'\n")] = 0;
+            (void)snprintf(name, bytes, "%s", value);
+            break;
+        }
+    }
+    (void)fclose(f);
+}
+
+static void print_json_string(const char *text)
+{
+    (void)putchar('"');
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            printf("\\%c", c);
+        } else if (c < ' ') {
+            printf("\\u%04x", c);
+        } else {
+            (void)putchar(c);
+        }
+    }
+    (void)putchar('"');
+}
+
+static void print_json(const char *distro, const char *architecture)
+{
+    printf("{\"build\":{\"version\":");
+    print_json_string(SPEGEL_VERSION);
+    printf(",\"commit\":");
+    print_json_string(SPEGEL_COMMIT);
+    printf(",\"compiler\":");
+    print_json_string(__VERSION__);
+    printf("},\"runtime\":{\"distro\":");
+    print_json_string(distro);
+    printf(",\"os\":\"linux\",\"arch\":");
+    print_json_string(architecture);
+    printf("}}\n");
+}
+
+int cmd_version(const struct version_options *options)
+{
+    if (options->format == VERSION_JSON) {
+        char distro[256];
+        struct utsname machine = {0};
+        read_distro(distro, sizeof distro);
+        (void)uname(&machine);
+        print_json(distro, go_architecture(machine.machine));
+    } else {
+        printf("spegel version %s %s\n", SPEGEL_VERSION, SPEGEL_COMMIT);
+    }
+    return fflush(stdout) == EOF || ferror(stdout);
+}
