@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,10 +30,11 @@ static void event_content(struct containerd *c, const Wellknown__Any *event)
 {
     struct digest d;
     Events__Content *content = events__content__unpack(NULL, event->value.len, event->value.data);
-    if (!content || digest_parse(content->digest, strlen(content->digest), &d) == -EINVAL) {
-        c->counters.malformed_events++;
-    } else if (digest_parse(content->digest, strlen(content->digest), &d) == 0) {
+    int r = content ? digest_parse(content->digest, strlen(content->digest), &d) : -EINVAL;
+    if (r == 0) {
         blobs_probe(c, &d);
+    } else if (r != -ENOTSUP) {
+        c->counters.malformed_events++;
     }
     if (content) {
         events__content__free_unpacked(content, NULL);
