@@ -1,0 +1,157 @@
+/* Writes containerd's hosts.toml once this node has answered its own probe through the first
+ * target, so that containerd is never pointed at something that never ran. It stays on exit: a
+ * refused connection costs containerd nothing, and `spegel cleanup` is one command. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "certsd/configure.h"
+#include "io/fetch.h"
+#include "node.h"
+
+#define PROBE_PERIOD_MS 500
+#define PROBE_TIMEOUT_MS 2000
+#define PROBE_BODY_BYTES 4096
+#define AUTHORIZATION_BYTES 2048
+#define NAMES_BYTES 4096
+
+struct config_writer {
+    struct node *node;
+    struct timer timer;
+    struct fetch probe;
+    bool probing, writing, freed;
+    struct work work;
+    /* Copies for the pool. */
+    char node_id[GOSSIP_ID_TEXT_BYTES];
+    char authorization[AUTHORIZATION_BYTES]; /* "": none */
+    struct error error;
+    int result;
+    struct buf left_alone; /* names of directories that stay in force, not mirrored */
+};
+
+static void writer_again(struct config_writer *w)
+{
+    (void)timer_start(&w->timer, PROBE_PERIOD_MS);
+}
+
+/* On the pool, where nothing may log: remembered for writer_done. */
+static void writer_notice(void *user, enum certsd_event event, const char *name)
+{
+    struct config_writer *w = user;
+    if (event == CERTSD_NOT_MIRRORED) {
+        (void)buf_printf(&w->left_alone, "%s%s", w->left_alone.len ? ", " : "", name);
+    }
+}
+
+static void writer_run(struct work *work)
+{
+    struct config_writer *w = CONTAINER_OF(work, struct config_writer, work);
+    const struct registry_options *o = w->node->options;
+    struct configure_spec spec = {
+        .path = o->config_path,
+        .registries = o->mirrored_registries.items,
+        .registry_count = o->mirrored_registries.count,
+        .targets = o->mirror_targets.items,
+        .target_count = o->mirror_targets.count,
+        .resolve_tags = o->resolve_tags,
+        .prepend_existing = o->prepend_existing,
+        .authorization = w->authorization[0] ? w->authorization : NULL,
+        .node_id = w->node_id,
+    };
+    const struct certsd_notices notices = {.on_event = writer_notice, .user = w};
+    buf_init(&w->left_alone, NAMES_BYTES);
+    w->result = certsd_configure(&spec, &notices, &w->error);
+}
+
+static void writer_done(struct work *work, int status)
+{
+    struct config_writer *w = CONTAINER_OF(work, struct config_writer, work);
+    w->writing = false;
+    if (!w->freed && w->left_alone.len) {
+        log_info("registries with a configuration of their own are not mirrored",
+                 LOG_STR("registries", w->left_alone.data));
+    }
+    buf_done(&w->left_alone);
+    if (w->freed) {
+        free(w);
+    } else if (status == 0 && w->result < 0) {
+        log_error("containerd's configuration could not be written", LOG_STR("err", w->error.text));
+    } else if (status == 0) {
+        log_info("containerd's configuration written",
+                 LOG_STR("path", w->node->options->config_path));
+    }
+}
+
+static void writer_write(struct config_writer *w)
+{
+    const char *authorization = auth_header(w->node->auth);
+    (void)snprintf(w->authorization, sizeof w->authorization, "%s",
+                   authorization ? authorization : "");
+    (void)snprintf(w->node_id, sizeof w->node_id, "%s", cluster_id_text(w->node->cluster));
+    w->work = (struct work){.run = writer_run, .done = writer_done};
+    w->writing = work_start(w->node->loop, &w->work) == 0;
+    if (!w->writing) {
+        writer_again(w);
+    }
+}
+
+static void writer_probed(struct fetch *probe, void *arg)
+{
+    struct config_writer *w = arg;
+    bool good = probe->error == 0 && probe->status == 200;
+    w->probing = false;
+    fetch_done(probe);
+    if (w->freed) {
+        free(w);
+    } else if (good) {
+        writer_write(w);
+    } else {
+        writer_again(w);
+    }
+}
+
+static void writer_probe(void *arg)
+{
+    struct config_writer *w = arg;
+    char url[1024];
+    (void)snprintf(url, sizeof url, "%s/livez", w->node->options->mirror_targets.items[0]);
+    struct fetch_options options = {
+        .url = url, .body_max_bytes = PROBE_BODY_BYTES, .timeout_ms = PROBE_TIMEOUT_MS};
+    w->probe = (struct fetch){0};
+    w->probing = fetch_start(w->node->fetcher, &w->probe, &options, writer_probed, w) == 0;
+    if (!w->probing) {
+        writer_again(w);
+    }
+}
+
+int config_writer_new(struct node *n, struct config_writer **ret_writer)
+{
+    struct config_writer *w = calloc(1, sizeof *w);
+    if (!w) {
+        return -ENOMEM;
+    }
+    w->node = n;
+    timer_init(&w->timer, n->loop, writer_probe, w);
+    if (timer_start(&w->timer, 0) < 0) {
+        free(w);
+        return -ENOMEM;
+    }
+    *ret_writer = w;
+    return 0;
+}
+
+void config_writer_free(struct config_writer *w)
+{
+    if (!w) {
+        return;
+    }
+    timer_stop(&w->timer);
+    w->freed = true;
+    if (w->probing) {
+        fetch_cancel(&w->probe);
+    } else if (!w->writing) { /* else the pool's callback frees it */
+        free(w);
+    }
+}
