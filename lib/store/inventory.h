@@ -32,9 +32,9 @@ struct inventory_blob {
     struct digest digest;
     int64_t size_bytes;
     const struct blob_root *root;
-    bool is_manifest;    /* parsed as one: never answered under /blobs/ */
-    bool filtered;       /* every image that reaches it is filtered */
-    bool reached;        /* by at least one image */
+    bool is_manifest;         /* parsed as one: never answered under /blobs/ */
+    bool filtered;            /* every image that reaches it is filtered */
+    bool reached;             /* by at least one image */
     const char *content_type; /* what to serve it with; valid until the next change */
 };
 
@@ -76,8 +76,7 @@ void inventory_recheck(struct inventory *inv, const struct digest *d);
 
 /* What a manifest blob says; `m` is borrowed for the call. May come before or after the blob. The
  * digest names the content, so what a second call says is taken to be the same. */
-int inventory_set_manifest(struct inventory *inv, const struct digest *d,
-                           const struct manifest *m);
+int inventory_set_manifest(struct inventory *inv, const struct digest *d, const struct manifest *m);
 
 /* An image record. `name` is parsed here: 0, -EINVAL for a name that is no reference (err says
  * why; the caller counts and logs it once), -ENOMEM. A second call moves the tag. Names without a
@@ -121,8 +120,8 @@ size_t inventory_tags(const struct inventory *inv, const char *registry, const c
 bool inventory_has_repository(const struct inventory *inv, const char *registry,
                               const char *repository);
 
-/* Manifests held here, and not filtered, whose `subject` is `d` (referrers). Their children are left
- * out. */
+/* Manifests held here, and not filtered, whose `subject` is `d` (referrers). Their children are
+ * left out. */
 typedef void inventory_referrer_fn(void *arg, const struct inventory_blob *blob,
                                    const struct manifest *m);
 void inventory_referrers(const struct inventory *inv, const struct digest *d,
@@ -138,16 +137,20 @@ size_t inventory_figures(const struct inventory *inv, struct inventory_figures *
                          size_t max);
 size_t inventory_blob_count(const struct inventory *inv);
 
+/* What an image record points at, filtered and held or not; NULL without such a record. */
+const struct digest *inventory_image(const struct inventory *inv, const char *name);
+
 /* Walks all blobs of one root, condemned ones included (a rescan compares them with the directory).
  * `size_bytes` and `root` are that copy's. fn may remove the blob it was given. */
 typedef void inventory_blob_fn(void *arg, const struct inventory_blob *blob);
-void inventory_each_blob(struct inventory *inv, const struct blob_root *root,
-                         inventory_blob_fn *fn, void *arg);
+void inventory_each_blob(struct inventory *inv, const struct blob_root *root, inventory_blob_fn *fn,
+                         void *arg);
 /* And all image names (for comparison with a fresh listing). fn may remove the image. */
 typedef void inventory_image_fn(void *arg, const char *name, const struct digest *target);
 void inventory_each_image(struct inventory *inv, inventory_image_fn *fn, void *arg);
 
 /* Opens a held blob's file read-only, checking type and size: an fd (caller closes), or -ENOENT
  * when it is gone or wrong; then the blob was withdrawn from the inventory (and pointers to it are
- * dead). A copy that is gone or wrong is withdrawn and the next one tried. Other errors (EMFILE, EACCES) withdraw nothing. */
+ * dead). A copy that is gone or wrong is withdrawn and the next one tried. Other errors (EMFILE,
+ * EACCES) withdraw nothing. */
 int inventory_open(struct inventory *inv, const struct digest *d);
