@@ -61,7 +61,7 @@ int identity_load(const char *data_dir, const char *label, uint64_t wall_ms,
 {
     char path[4096], bound[GOSSIP_ID_TEXT_BYTES];
     identity_bound(label, bound);
-    struct identity known;
+    struct identity known = {0};
     if (data_dir && identity_path(data_dir, path, sizeof path) == 0 &&
         identity_read(path, bound, &known) == 0) {
         known.boot_ms = wall_ms > known.boot_ms ? wall_ms : known.boot_ms + 1;
