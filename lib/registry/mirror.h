@@ -33,24 +33,28 @@ struct mirror_config {
     const char *(*authorization)(void *arg);
     /* Whether containerd has this digest by now (the doubt rule). */
     bool (*held)(void *arg, const struct digest *digest);
+    /* May be NULL. True while the index is known to be complete: then an empty look-up is a miss
+     * at once instead of after resolve_timeout_ms. */
+    bool (*settled)(void *arg);
     void *arg;
 };
 
 struct mirror_query {
     enum { MIRROR_MANIFEST, MIRROR_BLOB } kind;
     bool head;
-    bool local_client;     /* from this node's containerd: the doubt rule applies */
-    const char *registry;  /* `ns`; "" for a digest asked without it */
+    bool local_client;    /* from this node's containerd: the doubt rule applies */
+    const char *registry; /* `ns`; "" for a digest asked without it */
     const char *repository;
-    const char *tag;       /* NULL when by digest */
+    const char *tag; /* NULL when by digest */
     struct digest digest;
-    const char *range;     /* the Range header or NULL */
+    const char *range; /* the Range header or NULL */
 };
 
 struct mirror_counters {
-    uint64_t hits, misses;              /* answered from a peer; 404 */
+    uint64_t hits, misses; /* answered from a peer; 404 */
     uint64_t bytes_spliced, bytes_copied, bytes_verified;
-    uint64_t resumed, hedged, stalled;  /* continued elsewhere; second holder asked; 2 s without progress */
+    uint64_t resumed, hedged,
+        stalled; /* continued elsewhere; second holder asked; 2 s without progress */
     uint64_t mismatches, doubted, excluded;
     uint64_t peer_errors, peer_busy, cut_short; /* cut_short: FIN because no holder was left */
     uint64_t over_cap, verify_budget_waits;
@@ -73,6 +77,9 @@ void mirror_gone(struct mirror *m, struct conn *c);
  * a time, once per digest and hour; `wrong` is called when it does not match. fd is taken over. */
 void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,
                       void (*wrong)(void *arg, const struct digest *digest), void *arg);
+
+/* A node came back with a new incarnation: copies of it that were found wrong may be right now. */
+void mirror_node_restarted(struct mirror *m, const uint8_t node_id[6]);
 
 const struct mirror_counters *mirror_counters(const struct mirror *m);
 /* Look-up to first byte, for spegel_resolve_duration_seconds: called once per mirrored request. */

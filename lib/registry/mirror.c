@@ -1,0 +1,216 @@
+#include "registry/mirror.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "http/head.h"
+#include "registry/mirror_internal.h"
+#include "registry/transfer.h"
+
+enum { FAILED_RECENTLY }; /* the one kind of mark in mirror.failed */
+
+int mirror_new(struct loop *loop, const struct mirror_config *config, struct mirror **ret_mirror)
+{
+    struct mirror *m = calloc(1, sizeof(*m));
+    if (!m) {
+        return -ENOMEM;
+    }
+    m->loop = loop;
+    m->config = *config;
+    list_init(&m->transfers);
+    budget_init(&m->budget, loop, LIMIT_VERIFY_BUDGET_BYTES);
+    doubt_init(&m->doubt);
+    marks_init(&m->failed, LIMIT_FAILED_DIGESTS);
+    own_check_init(&m->own_check, loop);
+    teller_init(&m->teller);
+    m->pipes = pipe_pool_new();
+    int r = m->pipes ? multi_new(loop, &m->multi) : -ENOMEM;
+    if (r == 0) {
+        r = peer_pool_new(m->multi, &m->peers);
+    }
+    if (r < 0) {
+        mirror_free(m);
+        return r;
+    }
+    *ret_mirror = m;
+    return 0;
+}
+
+void mirror_free(struct mirror *m)
+{
+    if (!m) {
+        return;
+    }
+    CHECK(list_empty(&m->transfers));
+    teller_done(&m->teller);
+    own_check_done(&m->own_check);
+    peer_pool_free(m->peers);
+    multi_free(m->multi);
+    pipe_pool_free(m->pipes);
+    budget_done(&m->budget);
+    doubt_done(&m->doubt);
+    marks_done(&m->failed);
+    free(m);
+}
+
+void mirror_answer(struct mirror *m, struct conn *c, const struct mirror_query *query)
+{
+    if (m->transfer_count >= LIMIT_STREAMS) {
+        /* Peers never come this way, and containerd goes upstream on 404. */
+        m->counters.over_cap++;
+        transfer_refuse(c, query, "too many requests are being mirrored", NULL);
+    } else {
+        transfer_start(m, c, query);
+    }
+}
+
+void mirror_gone(struct mirror *m, struct conn *c)
+{
+    LIST_EACH (link, &m->transfers) {
+        struct transfer *t = CONTAINER_OF(link, struct transfer, link);
+        if (t->conn == c) {
+            transfer_abandon(t);
+            return;
+        }
+    }
+}
+
+void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,
+                      void (*wrong)(void *arg, const struct digest *digest), void *arg)
+{
+    own_check_start(&m->own_check, digest, fd, wrong, arg);
+}
+
+void mirror_node_restarted(struct mirror *m, const uint8_t node_id[6])
+{
+    doubt_forget_node(&m->doubt, node_id);
+    marks_forget_node(&m->failed, node_id);
+}
+
+const struct mirror_counters *mirror_counters(const struct mirror *m)
+{
+    return &m->counters;
+}
+
+void mirror_on_resolved(struct mirror *m, void (*fn)(void *arg, double seconds), void *arg)
+{
+    m->resolved = fn;
+    m->resolved_arg = arg;
+}
+
+/* --- who is to be asked --- */
+
+#define TAG_KEY_BYTES (REFERENCE_REGISTRY_BYTES + REFERENCE_REPOSITORY_BYTES + REFERENCE_TAG_BYTES)
+
+static void tag_name(const struct mirror_query *query, char ret_name[TAG_KEY_BYTES])
+{
+    (void)snprintf(ret_name, TAG_KEY_BYTES, "%s/%s:%s", query->registry, query->repository,
+                   query->tag);
+}
+
+void mirror_key(const struct mirror_query *query, struct digest *ret_key)
+{
+    char name[TAG_KEY_BYTES];
+    if (query->tag) {
+        tag_name(query, name);
+        digest_of(name, strlen(name), ret_key);
+    } else {
+        *ret_key = query->digest;
+    }
+}
+
+static bool failed_recently(const struct mirror *m, const struct digest *key,
+                            const struct mirror_holder *holder)
+{
+    const struct mark *mark = marks_get(&m->failed, key, holder->node_id);
+    return mark && loop_now_ms(m->loop) - mark->at_ms < LIMIT_FAILED_MS;
+}
+
+void mirror_mark_failed(struct mirror *m, const struct digest *key,
+                        const struct mirror_holder *holder)
+{
+    (void)marks_set(&m->failed, key, holder->node_id, FAILED_RECENTLY, loop_now_ms(m->loop));
+}
+
+size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const struct digest *key,
+                      struct mirror_holder *ret_holders, size_t max, size_t *ret_known)
+{
+    struct mirror_holder doubted[RACE_HOLDERS];
+    char tag[TAG_KEY_BYTES];
+    size_t good_count = 0, doubted_count = 0;
+    CHECK(max <= RACE_HOLDERS);
+    if (query->tag) {
+        tag_name(query, tag);
+    }
+    *ret_known = m->config.lookup(m->config.arg, query->tag ? NULL : &query->digest,
+                                  query->tag ? tag : NULL, ret_holders, max);
+    CHECK(*ret_known <= max);
+    for (size_t i = 0; i < *ret_known; i++) {
+        const struct mirror_holder holder = ret_holders[i];
+        if (failed_recently(m, key, &holder) || doubt_is_excluded(&m->doubt, key, holder.node_id)) {
+            continue;
+        }
+        if (doubt_is_doubted(&m->doubt, key, holder.node_id, loop_now_ms(m->loop))) {
+            doubted[doubted_count++] = holder;
+        } else {
+            ret_holders[good_count++] = holder;
+        }
+    }
+    memcpy(ret_holders + good_count, doubted, doubted_count * sizeof(doubted[0]));
+    return good_count + doubted_count;
+}
+
+/* --- what they are sent --- */
+
+/* RFC 3986 section 3.4; a registry is host[:port], so little needs it. */
+static int append_encoded(struct buf *out, const char *text)
+{
+    int r = 0;
+    for (const char *p = text; *p && r == 0; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                     (*p >= '0' && *p <= '9') || strchr("-._~:", *p);
+        r = plain ? buf_append(out, p, 1) : buf_printf(out, "%%%02X", (unsigned char)*p);
+    }
+    return r;
+}
+
+int mirror_write_target(const struct mirror_query *query, struct buf *ret_target)
+{
+    char digest[DIGEST_TEXT_BYTES] = "";
+    if (!query->tag) {
+        digest_format(&query->digest, digest);
+    }
+    int r = buf_printf(ret_target, "/v2/%s/%s/%s", query->repository,
+                       query->kind == MIRROR_MANIFEST ? "manifests" : "blobs",
+                       query->tag ? query->tag : digest);
+    if (r == 0 && query->registry[0]) {
+        r = buf_puts(ret_target, "?ns=");
+        if (r == 0) {
+            r = append_encoded(ret_target, query->registry);
+        }
+    }
+    return r;
+}
+
+int mirror_write_fields(struct mirror *m, const struct want *want, struct buf *ret_fields)
+{
+    char range[64];
+    const char *authorization =
+        m->config.authorization ? m->config.authorization(m->config.arg) : NULL;
+    int r = http_head_field(ret_fields, "X-Spegel-Mirrored", "true");
+    if (r == 0 && authorization) {
+        r = http_head_field(ret_fields, "Authorization", authorization);
+    }
+    if (r == 0 && want->fixed) {
+        (void)snprintf(range, sizeof(range), "bytes=%lld-%lld", (long long)want->first,
+                       (long long)want->last);
+        r = http_head_field(ret_fields, "Range", range);
+    } else if (r == 0 && want->query->range && !want->whole_only) {
+        r = http_head_field(ret_fields, "Range", want->query->range);
+    }
+    return r;
+}

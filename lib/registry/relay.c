@@ -1,0 +1,374 @@
+#include "registry/relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "registry/mirror_internal.h"
+
+#define RELAY_GIVERS 8            /* remembered for the doubt rule */
+#define FLOWING_BYTES (64 * 1024) /* one read brought this much: more is right behind it */
+
+struct relay {
+    struct body body;
+    struct mirror *mirror;
+    const struct mirror_query *query;
+    struct want want;       /* what is still to be taken: first moves */
+    struct attempt *source; /* NULL while the next one is being looked for */
+    struct race race;
+    int error;    /* no holder is left, or the hash was wrong */
+    bool waiting; /* write returned 0: our client reads and we have nothing */
+    uint64_t waiting_since_ms;
+    struct timer stall;
+
+    bool copies; /* through `buffer` rather than a pipe */
+    struct pipe_pair pipe;
+    char *buffer; /* LIMIT_RELAY_COPY_BYTES, owned */
+    size_t buffered_from, buffered_to;
+    bool hashes;
+    struct digester *digester; /* NULL: not hashed, or done */
+
+    uint8_t givers[RELAY_GIVERS][MARKS_NODE_BYTES]; /* whose bytes went out */
+    struct mirror_holder last_giver;
+    size_t givers_count;
+
+    void (*over)(void *arg, int status);
+    void *arg;
+};
+
+/* --- holders: one fails, another goes on --- */
+
+static void relay_add_giver(struct relay *r, const struct mirror_holder *holder)
+{
+    r->last_giver = *holder;
+    for (size_t i = 0; i < r->givers_count; i++) {
+        if (memcmp(r->givers[i], holder->node_id, MARKS_NODE_BYTES) == 0) {
+            return;
+        }
+    }
+    if (r->givers_count < RELAY_GIVERS) {
+        memcpy(r->givers[r->givers_count++], holder->node_id, MARKS_NODE_BYTES);
+    }
+}
+
+static void on_source_readable(struct attempt *a);
+
+static void on_race_won(struct race *race, struct attempt *winner)
+{
+    struct relay *r = CONTAINER_OF(race, struct relay, race);
+    r->source = winner;
+    winner->on_readable = on_source_readable;
+    winner->arg = r;
+    r->mirror->counters.resumed++;
+    relay_add_giver(r, &winner->holder);
+    conn_wake(r->body.conn);
+}
+
+static void on_race_lost(struct race *race)
+{
+    struct relay *r = CONTAINER_OF(race, struct relay, race);
+    r->error = -EIO;
+    conn_wake(r->body.conn);
+}
+
+static void relay_source_failed(struct relay *r, bool unreachable)
+{
+    struct mirror *m = r->mirror;
+    struct mirror_holder holders[RACE_HOLDERS];
+    struct digest key;
+    size_t known;
+    m->counters.peer_errors++;
+    mirror_key(r->query, &key);
+    mirror_mark_failed(m, &key, &r->source->holder);
+    if (unreachable) {
+        m->config.unreachable(m->config.arg, r->source->holder.node_id);
+    }
+    attempt_free(r->source);
+    r->source = NULL;
+    size_t count = mirror_holders(m, r->query, &key, holders, RACE_HOLDERS, &known);
+    r->race = (struct race){.won = on_race_won, .lost = on_race_lost};
+    if (race_start(&r->race, m, &r->want, holders, count) < 0) {
+        r->error = -EIO;
+    }
+}
+
+static void relay_stall_fired(void *arg)
+{
+    struct relay *r = arg;
+    if (!r->waiting || !r->source) {
+        return;
+    }
+    uint64_t now_ms = loop_now_ms(r->mirror->loop);
+    uint64_t due_ms = r->waiting_since_ms + LIMIT_NO_PROGRESS_MS;
+    if (peer_has_bytes(r->source->exchange) != 0) {
+        conn_wake(r->body.conn); /* it was us who were late */
+    } else if (now_ms < due_ms && timer_start(&r->stall, due_ms - now_ms) == 0) {
+        return;
+    } else {
+        r->mirror->counters.stalled++;
+        relay_source_failed(r, true);
+        if (r->error) {
+            conn_wake(r->body.conn);
+        }
+    }
+}
+
+static void on_source_readable(struct attempt *a)
+{
+    struct relay *r = a->arg;
+    r->waiting = false;
+    conn_wake(r->body.conn);
+}
+
+/* --- bytes in --- */
+
+/* Bytes that came, or why none did; -EAGAIN: wait. */
+static int64_t relay_fill_pipe(struct relay *r)
+{
+    int64_t n = peer_splice(r->source->exchange, &r->pipe, LIMIT_RELAY_PIPE_BYTES);
+    if (n > 0) {
+        r->mirror->counters.bytes_spliced += (uint64_t)n;
+    }
+    return n;
+}
+
+/* The last chunk waits here until the whole has been hashed. */
+static bool relay_hash_is_wrong(struct relay *r)
+{
+    struct mirror *m = r->mirror;
+    const struct digest *digest = &r->query->digest;
+    struct digest found;
+    digester_final(r->digester, &found);
+    r->digester = NULL;
+    bool match = digest_equal(&found, digest);
+    uint64_t now_ms = loop_now_ms(m->loop);
+    for (size_t i = 0; i < r->givers_count; i++) {
+        if (match || r->givers_count == 1) {
+            doubt_verified(&m->doubt, digest, r->givers[i], match, now_ms);
+        } else {
+            doubt_suspect(&m->doubt, digest, r->givers[i], now_ms);
+        }
+    }
+    if (!match) {
+        m->counters.mismatches++;
+        m->counters.excluded += r->givers_count == 1;
+        mirror_tell(m, r->query, &r->last_giver);
+    }
+    return !match;
+}
+
+static int64_t relay_fill_buffer(struct relay *r)
+{
+    int64_t n;
+    if (r->pipe.used_bytes > 0) { /* splice turned out not to work here */
+        n = read(r->pipe.read_fd, r->buffer, LIMIT_RELAY_COPY_BYTES);
+        CHECK(n > 0);
+        r->pipe.used_bytes -= (size_t)n;
+        r->buffered_from = 0;
+        r->buffered_to = (size_t)n;
+        return n;
+    }
+    n = peer_read(r->source->exchange, r->buffer, LIMIT_RELAY_COPY_BYTES);
+    if (n <= 0) {
+        return n;
+    }
+    r->buffered_from = 0;
+    r->buffered_to = (size_t)n;
+    if (r->digester) {
+        r->mirror->counters.bytes_verified += (uint64_t)n;
+        digester_update(r->digester, r->buffer, (size_t)n);
+        if (r->want.first + n > r->want.last && relay_hash_is_wrong(r)) {
+            r->error = -EBADMSG;
+            return r->error;
+        }
+    } else {
+        r->mirror->counters.bytes_copied += (uint64_t)n;
+    }
+    return n;
+}
+
+static int relay_copy_from_now_on(struct relay *r)
+{
+    if (!r->buffer && !(r->buffer = malloc(LIMIT_RELAY_COPY_BYTES))) {
+        return -ENOMEM;
+    }
+    r->copies = true;
+    return 0;
+}
+
+/* 1 there are bytes to send, 0 none yet, or the error that ends the body. */
+static int relay_fill(struct relay *r)
+{
+    int64_t n = 0;
+    if (r->error) {
+        return r->error;
+    }
+    if (!r->source) {
+        return 0;
+    }
+    n = r->copies ? relay_fill_buffer(r) : relay_fill_pipe(r);
+    if (n == -EINVAL && !r->copies) {
+        int failed = relay_copy_from_now_on(r);
+        return failed < 0 ? failed : relay_fill(r);
+    }
+    if (n > 0) {
+        r->want.first += n;
+        return 1;
+    }
+    if (n == -EAGAIN) {
+        peer_watch(r->source->exchange, true);
+        return 0;
+    }
+    if (!r->error) {
+        relay_source_failed(r, true);
+    }
+    return r->error;
+}
+
+/* --- bytes out --- */
+
+static size_t relay_pending(const struct relay *r)
+{
+    return r->pipe.used_bytes + (r->buffered_to - r->buffered_from);
+}
+
+static int64_t relay_drain(struct relay *r, int fd, int64_t max_bytes)
+{
+    ssize_t n;
+    if (r->buffered_to > r->buffered_from) {
+        size_t some = r->buffered_to - r->buffered_from;
+        some = (int64_t)some < max_bytes ? some : (size_t)max_bytes;
+        n = send(fd, r->buffer + r->buffered_from, some, MSG_NOSIGNAL | MSG_DONTWAIT);
+        r->buffered_from += n > 0 ? (size_t)n : 0;
+    } else if (r->copies) {
+        return relay_fill_buffer(r) > 0 ? relay_drain(r, fd, max_bytes) : -EIO;
+    } else {
+        size_t some = r->pipe.used_bytes;
+        some = (int64_t)some < max_bytes ? some : (size_t)max_bytes;
+        /* While it flows, packets are better filled up than sent short. */
+        bool flowing = r->pipe.used_bytes >= FLOWING_BYTES && r->want.first <= r->want.last;
+        n = splice(r->pipe.read_fd, NULL, fd, NULL, some,
+                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (flowing ? SPLICE_F_MORE : 0));
+        r->pipe.used_bytes -= n > 0 ? (size_t)n : 0;
+        if (n < 0 && errno == EINVAL) {
+            int failed = relay_copy_from_now_on(r);
+            return failed < 0 ? failed : relay_drain(r, fd, max_bytes);
+        }
+    }
+    return n < 0 ? -errno : n;
+}
+
+static int64_t relay_write(struct body *body, int fd, int64_t max_bytes)
+{
+    struct relay *r = CONTAINER_OF(body, struct relay, body);
+    int64_t moved = 0;
+    r->waiting = false;
+    while (moved < max_bytes) {
+        if (relay_pending(r) == 0) {
+            int more = r->want.first > r->want.last ? 0 : relay_fill(r);
+            if (more <= 0) {
+                if (moved > 0 || more < 0) {
+                    return moved > 0 ? moved : more;
+                }
+                break;
+            }
+        }
+        int64_t n = relay_drain(r, fd, max_bytes - moved);
+        if (n < 0) {
+            return moved > 0 ? moved : n;
+        }
+        moved += n;
+    }
+    if (moved == 0) {
+        r->waiting = true;
+        r->waiting_since_ms = loop_now_ms(r->mirror->loop);
+        if (!timer_running(&r->stall) && timer_start(&r->stall, LIMIT_NO_PROGRESS_MS) < 0) {
+            return -ENOMEM; /* nobody would notice a stall */
+        }
+    }
+    return moved;
+}
+
+/* --- beginning and end --- */
+
+static void relay_free(struct relay *r)
+{
+    race_stop(&r->race);
+    timer_stop(&r->stall);
+    pipe_pool_give(r->mirror->pipes, &r->pipe);
+    digester_free(r->digester);
+    free(r->buffer);
+    free(r);
+}
+
+/* Hashed bytes leave no marks: whether they arrive is containerd's affair. */
+static void relay_remember_givers(struct relay *r, int status)
+{
+    struct mirror *m = r->mirror;
+    uint64_t now_ms = loop_now_ms(m->loop);
+    if (r->hashes || !r->query->local_client) {
+        return;
+    }
+    for (size_t i = 0; i < r->givers_count; i++) {
+        doubt_contributed(&m->doubt, &r->query->digest, r->givers[i], now_ms);
+    }
+    if (status == 0 && r->want.last + 1 == r->want.total) {
+        doubt_delivered(&m->doubt, &r->query->digest, now_ms);
+    }
+}
+
+static void relay_done(struct body *body, int status)
+{
+    struct relay *r = CONTAINER_OF(body, struct relay, body);
+    void (*over)(void *, int) = r->over;
+    void *arg = r->arg;
+    r->mirror->counters.cut_short += r->error != 0;
+    relay_remember_givers(r, status);
+    attempt_free(r->source);
+    relay_free(r);
+    over(arg, status);
+}
+
+int relay_start(struct mirror *m, struct conn *c, int status, const struct buf *fields,
+                const struct mirror_query *query, struct attempt *source, bool hash,
+                void (*over)(void *arg, int status), void *arg)
+{
+    static const struct body_ops ops = {.write = relay_write, .done = relay_done};
+    struct relay *r = calloc(1, sizeof(*r));
+    if (!r) {
+        return -ENOMEM;
+    }
+    r->body.ops = &ops;
+    r->mirror = m;
+    r->query = query;
+    r->want = source->want;
+    r->pipe = (struct pipe_pair){-1, -1, 0, 0};
+    r->over = over;
+    r->arg = arg;
+    timer_init(&r->stall, m->loop, relay_stall_fired, r);
+    int failed = 0;
+    if (hash) {
+        r->hashes = true;
+        r->digester = digester_new();
+        failed = r->digester ? 0 : -ENOMEM;
+    }
+    if (failed == 0 && (hash || pipe_pool_take(m->pipes, &r->pipe) < 0)) {
+        failed = relay_copy_from_now_on(r);
+    }
+    if (failed < 0) {
+        relay_free(r);
+        return failed;
+    }
+    r->source = source;
+    source->on_readable = on_source_readable;
+    source->arg = r;
+    relay_add_giver(r, &source->holder);
+    int64_t length = r->want.last - r->want.first + 1;
+    server_respond_body(c, status, fields, length, &r->body);
+    return 0;
+}
