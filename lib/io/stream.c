@@ -21,7 +21,8 @@ struct stream {
     struct loop *loop;
     struct stream_events events;
     void *arg;
-    bool *freed; /* set by stream_free while a callback runs; NULL otherwise */
+    bool busy; /* stream_ready runs: stream_free leaves the memory to it */
+    bool dead; /* stream_free was called meanwhile */
 
     struct sockaddr_un address;
     const char *name; /* of the socket within its directory */
@@ -94,7 +95,7 @@ void stream_drop(struct stream *s, const char *format, ...)
 
 /* 0; -ECANCELED when a callback freed the stream or dropped the connection; otherwise what is wrong
  * with it. */
-static int stream_read(struct stream *s, const bool *freed, struct error *why)
+static int stream_read(struct stream *s, struct error *why)
 {
     char bytes[READ_BYTES];
     for (int turn = 0; turn < READS_PER_TURN; turn++) {
@@ -109,20 +110,20 @@ static int stream_read(struct stream *s, const bool *freed, struct error *why)
             return error_set(why, -ECONNRESET, "the server closed the connection");
         }
         s->events.received(s->arg, bytes, (size_t)n);
-        if (*freed || s->fd < 0) {
+        if (s->fd < 0) {
             return -ECANCELED;
         }
     }
     return 0;
 }
 
-static int stream_write(struct stream *s, const bool *freed, struct error *why)
+static int stream_write(struct stream *s, struct error *why)
 {
     int events = POLL_READABLE | POLL_WRITABLE;
     for (int turn = 0; turn < WRITES_PER_TURN; turn++) {
         if (s->out.len == 0) {
             s->events.output(s->arg, &s->out);
-            if (*freed || s->fd < 0) {
+            if (s->fd < 0) {
                 return -ECANCELED;
             }
         }
@@ -147,27 +148,25 @@ static void stream_ready(void *arg, int events)
 {
     struct stream *s = arg;
     struct error why = {0};
-    bool freed = false;
-    s->freed = &freed;
+    s->busy = true;
     int r = 0;
     if (events & POLL_WRITABLE) {
-        r = stream_write(s, &freed, &why);
+        r = stream_write(s, &why);
     }
     /* A server that says why and hangs up makes the write fail: what it said is read all the same.
      */
     if (r != -ECANCELED && (r < 0 || (events & ~POLL_WRITABLE))) {
         struct error failure = {0};
-        int read = stream_read(s, &freed, &failure);
+        int read = stream_read(s, &failure);
         if (r == 0 || read == -ECANCELED) {
             r = read;
             why = failure;
         }
     }
-    if (freed) {
-        return;
-    }
-    s->freed = NULL;
-    if (r < 0 && r != -ECANCELED) {
+    s->busy = false;
+    if (s->dead) {
+        free(s);
+    } else if (r < 0 && r != -ECANCELED) {
         stream_down(s, true, &why);
     }
 }
@@ -276,15 +275,15 @@ void stream_free(struct stream *s)
     if (!s) {
         return;
     }
-    if (s->freed) {
-        *s->freed = true;
-    }
     timer_stop(&s->retry);
     defer_stop(&s->again);
     defer_stop(&s->dropped);
     stream_close(s);
     watch_free(s->watch);
-    free(s);
+    s->dead = true;
+    if (!s->busy) {
+        free(s);
+    }
 }
 
 bool stream_is_up(const struct stream *s)

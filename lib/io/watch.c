@@ -30,7 +30,8 @@ struct watch {
     struct loop *loop;
     watch_callback *callback;
     void *arg;
-    bool *freed; /* set by watch_free while a callback runs; NULL otherwise */
+    bool busy; /* a callback runs: watch_free leaves the memory to watch_tell */
+    bool dead; /* watch_free was called meanwhile */
 
     int fd; /* inotify instance; -1: the kernel gave none */
     struct poll *poll;
@@ -45,13 +46,13 @@ struct watch {
 /* Runs the callback; false when it freed the watch. */
 static bool watch_tell(struct watch *w, enum watch_kind kind, const char *name)
 {
-    bool freed = false;
-    w->freed = &freed;
+    w->busy = true;
     w->callback(w->arg, kind, name);
-    if (freed) {
+    w->busy = false;
+    if (w->dead) {
+        free(w);
         return false;
     }
-    w->freed = NULL;
     return true;
 }
 
@@ -274,15 +275,15 @@ void watch_free(struct watch *w)
     if (!w) {
         return;
     }
-    if (w->freed) {
-        *w->freed = true;
-    }
     timer_stop(&w->tick);
     poll_free(w->poll);
     if (w->fd >= 0) {
         (void)close(w->fd);
     }
-    free(w);
+    w->dead = true;
+    if (!w->busy) {
+        free(w);
+    }
 }
 
 int watch_status(const struct watch *w)
