@@ -2,8 +2,11 @@
  *
  * Takes inventory_unparsed's digests, reads them on the pool and tells the inventory what they say.
  * What it finds decides about the file: corrupt bytes are condemned (inventory_condemn), a missing
- * file is withdrawn, sound bytes that are no manifest stay held as a blob. Errors of the moment are
- * tried again after LIMIT_READER_RETRY_MS. */
+ * or unreadable file is withdrawn, sound bytes that are no manifest stay held as a blob. What is
+ * for want of memory or descriptors is tried again after LIMIT_READER_RETRY_MS.
+ *
+ * Several readers may share an inventory: each takes what is there. Not from within `idle` may the
+ * reader be freed. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,8 +21,8 @@ struct reader_counters {
     uint64_t read, unparsable, corrupt, missing, retried;
 };
 
-/* `idle` (may be NULL) runs from the loop each time there is nothing left to read after a
- * reader_kick; both outlive the reader. 0 or -ENOMEM. */
+/* `idle` (may be NULL) runs from the loop, once after one or more kicks, when there is nothing left
+ * to read, or nothing that can be read at the moment; both outlive the reader. 0 or -ENOMEM. */
 int reader_new(struct loop *loop, struct inventory *inventory, void (*idle)(void *arg), void *arg,
                struct reader **ret_reader);
 void reader_free(struct reader *r); /* NULL is fine; no callback runs after */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "store/blob_file.h"
 
 struct found { /* one manifest's result */
