@@ -1,0 +1,78 @@
+"""Ratios against nginx in one run: PYTHONPATH=tests python3 -m bench"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+
+import lab
+from lab import spegel
+from lab.versions import BUILD
+
+from . import mirroring, pulls, resources, row, serving
+from .stage import Stage
+
+RESULT = os.path.join(BUILD, "bench.json")
+
+# In this order: memory when idle is looked at before anything was asked.
+PARTS = {"idle": resources.idle, "serve": serving.serve, "mirror": mirroring.mirror,
+         "manifests": serving.manifests, "miss": serving.miss, "busy": resources.busy,
+         "cold": resources.cold, "pulls": None}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART",
+                        help=f"what to measure, of: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each, in turns with nginx")
+    parser.add_argument("--report", action="store_true", help="exit 0 even if a goal is missed")
+    options = parser.parse_args(argv)
+    for part in options.parts:
+        if part not in PARTS:
+            parser.error(f"no part {part}")
+    return options
+
+
+def why_not():
+    for tool in ("nginx", "wrk", "cc"):
+        if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin"):
+            return f"{tool} is not installed"
+    return lab.why_unavailable() or spegel.why_missing()
+
+
+def measure(parts, rounds):
+    """Yields rows, part by part."""
+    staged = [p for p in parts if PARTS[p]]
+    if staged:
+        with Stage() as stage:
+            for part in staged:
+                yield from PARTS[part](stage, rounds)
+    if "pulls" in parts:
+        yield from pulls.pulls()
+
+
+def main(argv):
+    options = parse(argv)
+    reason = why_not()
+    if reason:
+        print(f"No benchmark here: {reason}", file=sys.stderr)
+        return 1
+    rows = []
+    print(row.HEADER, flush=True)
+    for one in measure([p for p in PARTS if not options.parts or p in options.parts],
+                       options.rounds):
+        rows.append(one)
+        print(one.line(), flush=True)
+    with open(RESULT, "w", encoding="utf-8") as f:
+        json.dump({"rounds": options.rounds, "cpus": os.cpu_count(),
+                   "rows": [one.as_json() for one in rows]}, f, indent=2)
+        f.write("\n")
+    missed = [one.key for one in rows if not one.ok]
+    print(f"\n{len(rows) - len(missed)} of {len(rows)} goals reached"
+          + (f"; missed: {', '.join(missed)}" if missed else ""))
+    return 1 if missed and not options.report else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
