@@ -1,0 +1,395 @@
+/* real_containerd.h - an installed containerd with root, state and socket of its own, images made
+ * on the spot, and a store that follows it, with a record of what was announced. */
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "io/loop.h"
+#include "oci/digest.h"
+#include "oci/filter.h"
+#include "store/containerd.h"
+#include "store/inventory.h"
+#include "support.h"
+
+#define CONTENT_ROOT "root/io.containerd.content.v1.content"
+#define SOON_MS 5000 /* for what should take milliseconds, on a busy machine */
+#define LAYER_BYTES 20000
+
+struct image { /* a single-platform image in an OCI archive */
+    char archive[160];
+    struct digest manifest, config, layer;
+};
+
+struct announced {
+    struct map_node node;
+    char key[512];
+};
+
+struct node {
+    char directory[64], socket[96], other_socket[96];
+    const char *used_socket;
+    pid_t pid; /* of containerd; 0: not running */
+
+    struct loop *loop;
+    struct filter *filter;
+    struct inventory *inventory;
+    struct containerd *store;
+    struct map announced;        /* "sha256:…" and "registry/repository:tag" */
+    unsigned announced_twice;    /* added while announced, or removed while not */
+    unsigned listed, ups, downs; /* callbacks */
+};
+
+/* --- containerd --- */
+
+/* Why it cannot run here, or NULL. */
+static inline const char *node_missing(void)
+{
+    if (geteuid() != 0) {
+        return "containerd needs root";
+    }
+    return system("containerd --version >/dev/null 2>&1 && ctr --version >/dev/null 2>&1") == 0
+               ? NULL
+               : "containerd is not installed";
+}
+
+__attribute__((format(printf, 2, 3))) static inline void node_shell(struct node *n,
+                                                                    const char *format, ...)
+{
+    char command[4096], whole[4400];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(command, sizeof(command), format, args);
+    va_end(args);
+    (void)snprintf(whole, sizeof(whole), "cd %s && ( %s ) >>shell.log 2>&1", n->directory, command);
+    int status = system(whole);
+    if (status != 0) {
+        (void)snprintf(whole, sizeof(whole), "tail -20 %s/shell.log >&2", n->directory);
+        (void)!system(whole);
+        fail_msg("\"%s\" ended with %d", command, status);
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static inline void node_ctr(struct node *n,
+                                                                  const char *format, ...)
+{
+    char arguments[4000];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(arguments, sizeof(arguments), format, args);
+    va_end(args);
+    node_shell(n, "ctr --address %s --namespace %s", n->used_socket, arguments);
+}
+
+static inline bool socket_answers(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool answers = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    (void)close(fd);
+    return answers;
+}
+
+static inline void node_start_on(struct node *n, const char *socket_path)
+{
+    char config[128], log[128];
+    assert_int_equal(n->pid, 0);
+    (void)snprintf(config, sizeof(config), "%s/config.toml", n->directory);
+    (void)snprintf(log, sizeof(log), "%s/containerd.log", n->directory);
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    (void)fprintf(f,
+                  "version = 2\nroot = \"%s/root\"\nstate = \"%s/state\"\n"
+                  "disabled_plugins = [\"io.containerd.grpc.v1.cri\", "
+                  "\"io.containerd.internal.v1.opt\", \"io.containerd.snapshotter.v1.btrfs\", "
+                  "\"io.containerd.snapshotter.v1.zfs\", "
+                  "\"io.containerd.snapshotter.v1.devmapper\", "
+                  "\"io.containerd.snapshotter.v1.aufs\"]\n[grpc]\naddress = \"%s\"\n",
+                  n->directory, n->directory, socket_path);
+    (void)fclose(f);
+    pid_t parent = getpid();
+    n->pid = fork();
+    if (n->pid == 0) {
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+        (void)dup2(fd, 1);
+        (void)dup2(fd, 2);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() == parent) {
+            (void)execlp("containerd", "containerd", "--config", config, NULL);
+        }
+        _exit(127);
+    }
+    assert_true(n->pid > 0);
+    n->used_socket = socket_path;
+    for (int i = 0; i < 3000 && !socket_answers(socket_path); i++) {
+        (void)usleep(10000);
+    }
+    assert_true(socket_answers(socket_path));
+}
+
+static inline void node_start(struct node *n)
+{
+    node_start_on(n, n->socket);
+}
+
+/* For changes that are made while the store cannot see them. */
+static inline void node_start_unseen(struct node *n)
+{
+    node_start_on(n, n->other_socket);
+}
+
+static inline void node_end(struct node *n, int signum)
+{
+    if (n->pid) {
+        (void)kill(n->pid, signum);
+        (void)waitpid(n->pid, NULL, 0);
+        n->pid = 0;
+    }
+}
+
+/* --- images --- */
+
+static inline struct digest node_write_blob(struct node *n, const void *bytes, size_t size)
+{
+    struct digest d;
+    char hex[DIGEST_HEX_BYTES], path[256];
+    digest_of(bytes, size, &d);
+    digest_format_hex(&d, hex);
+    (void)snprintf(path, sizeof(path), "%s/layout/blobs/sha256/%s", n->directory, hex);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    (void)fclose(f);
+    return d;
+}
+
+/* The same seed makes the same digests. */
+static inline void node_image(struct node *n, const char *name, unsigned seed, struct image *image)
+{
+    static const char media[] = "application/vnd.oci.image";
+    static char layer[LAYER_BYTES];
+    char config_hex[DIGEST_TEXT_BYTES], layer_hex[DIGEST_TEXT_BYTES], hex[DIGEST_TEXT_BYTES];
+    char text[2048];
+    node_shell(n, "rm -rf layout && mkdir -p layout/blobs/sha256");
+    for (size_t i = 0; i < sizeof(layer); i++) {
+        layer[i] = (char)(seed * 7 + i * 31 + i / 256);
+    }
+    image->layer = node_write_blob(n, layer, sizeof(layer));
+    digest_format(&image->layer, layer_hex);
+    int size = snprintf(text, sizeof(text),
+                        "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":"
+                        "\"layers\",\"diff_ids\":[\"%s\"]}}",
+                        layer_hex);
+    image->config = node_write_blob(n, text, (size_t)size);
+    digest_format(&image->config, config_hex);
+    size = snprintf(text, sizeof(text),
+                    "{\"schemaVersion\":2,\"mediaType\":\"%s.manifest.v1+json\",\"config\":"
+                    "{\"mediaType\":\"%s.config.v1+json\",\"digest\":\"%s\",\"size\":%d},"
+                    "\"layers\":[{\"mediaType\":\"%s.layer.v1.tar\",\"digest\":\"%s\","
+                    "\"size\":%d}]}",
+                    media, media, config_hex, size, media, layer_hex, LAYER_BYTES);
+    image->manifest = node_write_blob(n, text, (size_t)size);
+    digest_format(&image->manifest, hex);
+    size = snprintf(text, sizeof(text),
+                    "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"%s.manifest.v1+json\","
+                    "\"digest\":\"%s\",\"size\":%d,\"annotations\":"
+                    "{\"io.containerd.image.name\":\"%s\"}}]}",
+                    media, hex, size, name);
+    node_shell(n,
+               "cat >layout/index.json <<'EOT'\n%s\nEOT\n"
+               "echo '{\"imageLayoutVersion\":\"1.0.0\"}' >layout/oci-layout && "
+               "tar -C layout -cf image-%u.tar .",
+               text, seed);
+    (void)snprintf(image->archive, sizeof(image->archive), "%s/image-%u.tar", n->directory, seed);
+}
+
+/* --- the store --- */
+
+static inline void node_heard(void *arg, const struct inventory_change *change)
+{
+    struct node *n = arg;
+    char key[512];
+    if (change->digest) {
+        digest_format(change->digest, key);
+    } else {
+        (void)snprintf(key, sizeof(key), "%s", change->tag);
+    }
+    struct map_node *found = map_get(&n->announced, key, strlen(key));
+    if (change->added && !found) {
+        struct announced *a = calloc(1, sizeof(*a));
+        assert_non_null(a);
+        strcpy(a->key, key);
+        assert_int_equal(map_insert(&n->announced, &a->node, a->key, strlen(key)), 0);
+    } else if (!change->added && found) {
+        map_remove(&n->announced, found);
+        free(CONTAINER_OF(found, struct announced, node));
+    } else {
+        n->announced_twice++;
+    }
+}
+
+static inline void node_is_listed(void *arg)
+{
+    ((struct node *)arg)->listed++;
+}
+
+static inline void node_connected(void *arg, bool is_connected)
+{
+    struct node *n = arg;
+    *(is_connected ? &n->ups : &n->downs) += 1;
+}
+
+static inline void node_follow(struct node *n, const char *content_path)
+{
+    struct error err = {0};
+    struct containerd_config config = {.socket = n->socket,
+                                       .namespace = "k8s.io",
+                                       .content_path = content_path,
+                                       .listed = node_is_listed,
+                                       .connected = node_connected,
+                                       .arg = n};
+    assert_int_equal(containerd_new(n->loop, n->inventory, &config, &n->store, &err), 0);
+}
+
+static inline void node_init(struct node *n)
+{
+    struct error err = {0};
+    *n = (struct node){0};
+    strcpy(n->directory, "/tmp/spegel-node-XXXXXX");
+    assert_non_null(mkdtemp(n->directory));
+    (void)snprintf(n->socket, sizeof(n->socket), "%s/c.sock", n->directory);
+    (void)snprintf(n->other_socket, sizeof(n->other_socket), "%s/other.sock", n->directory);
+    map_init(&n->announced);
+    assert_int_equal(loop_new(&n->loop), 0);
+    assert_int_equal(filter_new(NULL, 0, NULL, 0, &n->filter, &err), 0);
+    assert_int_equal(inventory_new(n->filter, node_heard, n, &n->inventory), 0);
+}
+
+static inline void node_done(struct node *n)
+{
+    char command[128];
+    node_end(n, SIGKILL);
+    inventory_free(n->inventory);
+    containerd_free(n->store);
+    filter_free(n->filter);
+    loop_free(n->loop);
+    for (struct map_node *node = map_next(&n->announced, NULL), *next; node; node = next) {
+        next = map_next(&n->announced, node);
+        free(CONTAINER_OF(node, struct announced, node));
+    }
+    map_done(&n->announced);
+    (void)snprintf(command, sizeof(command), "rm -rf %s", n->directory);
+    (void)!system(command);
+}
+
+/* --- waiting --- */
+
+static inline void node_timed_out(void *arg)
+{
+    loop_stop(arg);
+}
+
+static inline void node_run(struct node *n, unsigned ms)
+{
+    struct timer slice;
+    timer_init(&slice, n->loop, node_timed_out, n->loop);
+    assert_int_equal(timer_start(&slice, ms), 0);
+    loop_run(n->loop);
+    timer_stop(&slice);
+}
+
+typedef bool node_condition(struct node *n, const void *arg);
+
+/* Runs the loop until the condition holds. False when it did not within `ms`. */
+static inline bool node_wait(struct node *n, node_condition *condition, const void *arg,
+                             unsigned ms)
+{
+    uint64_t end_us = clock_now_us() + ms * 1000ull;
+    while (!condition(n, arg)) {
+        if (clock_now_us() > end_us) {
+            return false;
+        }
+        node_run(n, 2);
+    }
+    return true;
+}
+
+static inline bool node_announces(struct node *n, const void *key)
+{
+    return map_get(&n->announced, key, strlen(key)) != NULL;
+}
+
+static inline bool node_withdrew(struct node *n, const void *key)
+{
+    return !node_announces(n, key);
+}
+
+/* Held and announced. */
+static inline bool node_holds(struct node *n, const void *digest)
+{
+    char text[DIGEST_TEXT_BYTES];
+    digest_format(digest, text);
+    return inventory_blob(n->inventory, digest) && node_announces(n, text);
+}
+
+/* Neither held nor announced. */
+static inline bool node_lacks(struct node *n, const void *digest)
+{
+    char text[DIGEST_TEXT_BYTES];
+    digest_format(digest, text);
+    return !inventory_blob(n->inventory, digest) && !node_announces(n, text);
+}
+
+static inline bool node_holds_image(struct node *n, const void *arg)
+{
+    const struct image *image = arg;
+    return node_holds(n, &image->manifest) && node_holds(n, &image->config) &&
+           node_holds(n, &image->layer);
+}
+
+static inline bool node_lacks_image(struct node *n, const void *arg)
+{
+    const struct image *image = arg;
+    return node_lacks(n, &image->manifest) && node_lacks(n, &image->config) &&
+           node_lacks(n, &image->layer);
+}
+
+static inline bool node_is_live(struct node *n, const void *nothing)
+{
+    (void)nothing;
+    return containerd_is_connected(n->store) && containerd_is_listed(n->store);
+}
+
+static inline bool node_is_down(struct node *n, const void *nothing)
+{
+    (void)nothing;
+    return !containerd_is_connected(n->store);
+}
+
+/* Is registry.test/app:v1 answered with this digest? */
+static inline bool node_app_is(struct node *n, const void *digest)
+{
+    const struct inventory_blob *blob =
+        inventory_tag(n->inventory, "registry.test", "app", "v1", NULL);
+    return blob && digest_equal(&blob->digest, digest);
+}
+
+static inline void node_blob_path(const struct node *n, const struct digest *d, char path[256])
+{
+    char hex[DIGEST_HEX_BYTES];
+    digest_format_hex(d, hex);
+    (void)snprintf(path, 256, "%s/%s/blobs/sha256/%s", n->directory, CONTENT_ROOT, hex);
+}

@@ -1,0 +1,455 @@
+#include "store/real_containerd.h"
+
+#define APP "registry.test/app:v1"
+#define assert_soon(n, condition, arg) assert_true(node_wait(n, condition, arg, SOON_MS))
+
+static int setup(void **state)
+{
+    if (node_missing()) {
+        return 0;
+    }
+    struct node *n = malloc(sizeof(*n));
+    assert_non_null(n);
+    node_init(n);
+    *state = n;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct node *n = *state;
+    if (n) {
+        bool twice = n->announced_twice > 0;
+        node_done(n);
+        free(n);
+        return twice ? -1 : 0; /* every change is told exactly once, in every test */
+    }
+    return 0;
+}
+
+static struct node *node_of(void **state)
+{
+    if (!*state) {
+        print_message("[  SKIPPED ] %s\n", node_missing());
+        skip();
+    }
+    return *state;
+}
+
+/* containerd up, the store live. */
+static struct node *live_node(void **state)
+{
+    struct node *n = node_of(state);
+    node_start(n);
+    node_follow(n, NULL);
+    assert_soon(n, node_is_live, NULL);
+    return n;
+}
+
+static void import(struct node *n, const struct image *image)
+{
+    node_ctr(n, "k8s.io images import --no-unpack %s", image->archive);
+}
+
+static void what_was_there_before_is_held_and_announced_once_listed(void **state)
+{
+    struct node *n = node_of(state);
+    struct image image;
+    node_start(n);
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    node_follow(n, "");
+    assert_int_equal(n->listed, 0);
+    assert_soon(n, node_is_live, NULL);
+    assert_true(node_holds_image(n, &image));
+    assert_true(node_app_is(n, &image.manifest));
+    assert_true(node_announces(n, APP));
+    assert_true(inventory_blob(n->inventory, &image.manifest)->is_manifest);
+    assert_int_equal(n->listed, 1);
+    assert_int_equal(n->ups, 1);
+    assert_string_equal(containerd_problem(n->store), "");
+    assert_non_null(strstr(containerd_content_root(n->store), n->directory));
+    assert_true(containerd_version(n->store)[0] != 0);
+    int fd = inventory_open(n->inventory, &image.layer);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    /* The second listing, which nothing depends on, changes nothing. */
+    size_t announced = n->announced.count;
+    node_run(n, 1300);
+    assert_true(containerd_counters(n->store).rescans >= 2);
+    assert_int_equal(n->announced.count, announced);
+}
+
+static void an_import_is_held_and_announced_at_once(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    assert_true(node_wait(n, node_holds_image, &image, 1000));
+    assert_true(node_wait(n, node_announces, APP, 1000));
+    assert_true(node_app_is(n, &image.manifest));
+    assert_true(containerd_counters(n->store).events > 0);
+}
+
+static void a_tag_that_moves_is_answered_with_its_new_target(void **state)
+{
+    struct node *n = live_node(state);
+    struct image old, new;
+    node_image(n, APP, 1, &old);
+    node_image(n, APP, 2, &new);
+    import(n, &old);
+    assert_soon(n, node_app_is, &old.manifest);
+    import(n, &new);
+    assert_soon(n, node_app_is, &new.manifest);
+    assert_soon(n, node_holds_image, &new);
+    import(n, &old);
+    assert_soon(n, node_app_is, &old.manifest);
+}
+
+static void a_removed_image_and_what_is_collected_with_it_are_withdrawn(void **state)
+{
+    struct node *n = live_node(state);
+    struct image kept, removed;
+    node_image(n, "registry.test/kept:v1", 1, &kept);
+    node_image(n, APP, 2, &removed);
+    import(n, &kept);
+    import(n, &removed);
+    assert_soon(n, node_holds_image, &removed);
+    assert_soon(n, node_announces, APP);
+    node_ctr(n, "k8s.io images rm --sync %s", APP);
+    assert_soon(n, node_lacks_image, &removed);
+    assert_soon(n, node_withdrew, APP);
+    assert_null(inventory_tag(n->inventory, "registry.test", "app", "v1", NULL));
+    assert_true(node_holds_image(n, &kept));
+    import(n, &removed);
+    assert_soon(n, node_holds_image, &removed);
+    assert_soon(n, node_app_is, &removed.manifest);
+}
+
+static void hundreds_of_names_that_come_and_go_end_as_containerd_has_them(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    node_shell(n,
+               "for round in 1 2 3; do"
+               " ctr -a %s -n k8s.io images tag --force %s"
+               " $(for i in $(seq 150); do echo registry.test/many:$i; done) &&"
+               " ctr -a %s -n k8s.io images rm"
+               " $(for i in $(seq $((round * 10)) 150); do echo registry.test/many:$i; done);"
+               " done",
+               n->socket, APP, n->socket);
+    assert_soon(n, node_announces, "registry.test/many:29");
+    node_run(n, 500);
+    for (int i = 1; i <= 150; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof(name), "registry.test/many:%d", i);
+        assert_int_equal(node_announces(n, name), i < 30);
+    }
+    assert_int_equal(containerd_counters(n->store).failed_calls, 0);
+}
+
+static void a_socket_that_appears_late_is_found_at_once(void **state)
+{
+    struct node *n = node_of(state);
+    node_follow(n, NULL);
+    node_run(n, 800);
+    assert_false(containerd_is_listed(n->store));
+    assert_non_null(strstr(containerd_problem(n->store), "No such file"));
+    node_start(n);
+    assert_true(node_wait(n, node_is_live, NULL, 1500));
+    assert_int_equal(n->listed, 1);
+    assert_int_equal(n->downs, 0);
+}
+
+static void after_a_restart_everything_that_changed_meanwhile_is_seen(void **state)
+{
+    struct node *n = live_node(state);
+    struct image kept, moved_old, moved_new, removed, new;
+    node_image(n, "registry.test/kept:v1", 1, &kept);
+    node_image(n, APP, 2, &moved_old);
+    node_image(n, APP, 3, &moved_new);
+    node_image(n, "registry.test/removed:v1", 4, &removed);
+    node_image(n, "registry.test/new:v1", 5, &new);
+    import(n, &kept);
+    import(n, &moved_old);
+    import(n, &removed);
+    assert_soon(n, node_holds_image, &removed);
+    assert_soon(n, node_announces, "registry.test/removed:v1");
+
+    node_end(n, SIGKILL);
+    assert_soon(n, node_is_down, NULL);
+    assert_true(node_holds_image(n, &kept));
+    assert_true(node_announces(n, "registry.test/kept:v1"));
+    assert_int_equal(n->downs, 1);
+
+    node_start_unseen(n);
+    import(n, &moved_new);
+    import(n, &new);
+    node_ctr(n, "k8s.io images rm --sync registry.test/removed:v1");
+    node_end(n, SIGTERM);
+    /* Collected files are seen without containerd; new ones wait for it. */
+    assert_soon(n, node_lacks_image, &removed);
+    assert_true(node_lacks_image(n, &new));
+
+    node_start(n);
+    assert_true(node_wait(n, node_is_live, NULL, 1500));
+    assert_true(node_holds_image(n, &kept));
+    assert_true(node_holds_image(n, &new));
+    assert_true(node_announces(n, "registry.test/new:v1"));
+    assert_false(node_announces(n, "registry.test/removed:v1"));
+    assert_true(node_app_is(n, &moved_new.manifest));
+    assert_int_equal(n->listed, 1);
+    assert_int_equal(n->ups, 2);
+
+    struct image later;
+    node_image(n, "registry.test/later:v1", 6, &later);
+    import(n, &later);
+    assert_soon(n, node_holds_image, &later);
+}
+
+static void restarts_in_a_row_are_survived_while_images_come(void **state)
+{
+    struct node *n = live_node(state);
+    struct image images[4];
+    for (unsigned i = 0; i < 4; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof(name), "registry.test/restart:%u", i);
+        node_image(n, name, i + 1, &images[i]);
+        import(n, &images[i]);
+        node_end(n, i & 1 ? SIGTERM : SIGKILL);
+        node_start(n); /* the loop has not turned: lost and found connection in one */
+        assert_soon(n, node_holds_image, &images[i]);
+        assert_soon(n, node_announces, name);
+    }
+    assert_soon(n, node_is_live, NULL);
+}
+
+static void a_file_unlinked_behind_its_back_is_withdrawn(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    char path[256];
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    assert_soon(n, node_holds_image, &image);
+    node_blob_path(n, &image.layer, path);
+    assert_int_equal(unlink(path), 0);
+    assert_true(node_wait(n, node_lacks, &image.layer, 1000));
+    assert_true(node_app_is(n, &image.manifest)); /* the tag's target is there */
+
+    node_blob_path(n, &image.manifest, path);
+    assert_int_equal(unlink(path), 0);
+    assert_true(node_wait(n, node_withdrew, APP, 1000));
+}
+
+static void a_file_truncated_behind_its_back_is_withdrawn(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    char path[256];
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    assert_soon(n, node_holds_image, &image);
+    node_blob_path(n, &image.layer, path);
+    node_shell(n, "chmod u+w %s && truncate -s 100 %s", path, path);
+    assert_soon(n, node_lacks, &image.layer);
+    assert_true(containerd_counters(n->store).wrong_sizes > 0);
+}
+
+static void a_manifest_overwritten_behind_its_back_is_withdrawn(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    char path[256];
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    assert_soon(n, node_app_is, &image.manifest);
+    node_blob_path(n, &image.manifest, path);
+    node_shell(n, "dd if=/dev/zero of=%s bs=$(stat -c %%s %s) count=1 conv=notrunc", path, path);
+    assert_soon(n, node_lacks, &image.manifest);
+    assert_soon(n, node_withdrew, APP);
+    assert_int_equal(containerd_counters(n->store).corrupt_manifests, 1);
+}
+
+static void a_directory_that_vanishes_and_returns_takes_everything_and_brings_it_back(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    assert_soon(n, node_holds_image, &image);
+    node_shell(n, "mv %s/blobs %s/away", CONTENT_ROOT, CONTENT_ROOT);
+    assert_soon(n, node_lacks_image, &image);
+    assert_soon(n, node_withdrew, APP);
+    node_shell(n, "mv %s/away %s/blobs", CONTENT_ROOT, CONTENT_ROOT);
+    assert_soon(n, node_holds_image, &image);
+    assert_soon(n, node_announces, APP);
+
+    node_end(n, SIGTERM);
+    assert_soon(n, node_is_down, NULL);
+    node_shell(n, "mv %s/blobs %s/away", CONTENT_ROOT, CONTENT_ROOT);
+    assert_soon(n, node_lacks_image, &image); /* and without containerd */
+}
+
+static void a_wrong_content_path_means_nothing_is_held_until_it_is_right(void **state)
+{
+    struct node *n = node_of(state);
+    struct image image;
+    char path[160];
+    node_start(n);
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    (void)snprintf(path, sizeof(path), "%s/elsewhere/content", n->directory);
+    node_follow(n, path);
+    assert_soon(n, node_is_live, NULL);
+    assert_int_equal(inventory_blob_count(n->inventory), 0);
+    assert_int_equal(n->announced.count, 0);
+    assert_string_equal(containerd_content_root(n->store), path);
+    node_shell(n, "mkdir elsewhere && ln -s ../%s elsewhere/content", CONTENT_ROOT);
+    assert_soon(n, node_holds_image, &image);
+}
+
+static void contents_of_another_namespace_are_ours_only_once_it_shares_them(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    node_image(n, APP, 1, &image);
+    node_ctr(n, "other images import --no-unpack %s", image.archive);
+    node_run(n, 1500);
+    assert_true(node_lacks_image(n, &image));
+    assert_int_equal(n->announced.count, 0);
+    assert_int_equal(containerd_counters(n->store).info_misses, 3);
+    /* No file is written for this, so no file tells of it. */
+    import(n, &image);
+    assert_soon(n, node_holds_image, &image);
+    assert_soon(n, node_announces, APP);
+}
+
+static void names_that_are_no_references_are_counted_once_and_ids_not_at_all(void **state)
+{
+    struct node *n = live_node(state);
+    struct image image;
+    char id[DIGEST_TEXT_BYTES];
+    node_image(n, APP, 1, &image);
+    digest_format(&image.config, id);
+    import(n, &image);
+    node_ctr(n, "k8s.io images tag %s %s 'what is this' no/registry:v1 registry.test/UPPER:v1", APP,
+             id);
+    node_ctr(n, "k8s.io images tag %s registry.test/good:v1", APP);
+    assert_soon(n, node_announces, "registry.test/good:v1");
+    node_run(n, 1300); /* another listing */
+    assert_int_equal(containerd_counters(n->store).malformed_names, 3);
+    node_ctr(n, "k8s.io images rm 'what is this' %s", id);
+    node_run(n, 200);
+    assert_true(node_holds_image(n, &image));
+}
+
+static bool has_rescanned(struct node *n, const void *count)
+{
+    return containerd_counters(n->store).rescans >= *(const uint64_t *)count;
+}
+
+static void it_may_be_freed_at_any_moment(void **state)
+{
+    struct node *n = node_of(state);
+    struct image image;
+    node_start(n);
+    node_image(n, APP, 1, &image);
+    import(n, &image);
+    for (unsigned ms = 0; ms < 24; ms += 2) {
+        node_follow(n, NULL);
+        if (ms > 0) {
+            node_run(n, ms);
+        }
+        containerd_free(n->store);
+        n->store = NULL;
+        node_run(n, 1); /* what is left on the pool ends by itself */
+        inventory_free(n->inventory);
+        assert_int_equal(inventory_new(n->filter, node_heard, n, &n->inventory), 0);
+        for (struct map_node *m = map_next(&n->announced, NULL); m;
+             m = map_next(&n->announced, NULL)) {
+            map_remove(&n->announced, m);
+            free(CONTAINER_OF(m, struct announced, node));
+        }
+    }
+    uint64_t twice = 2;
+    node_follow(n, NULL);
+    assert_soon(n, has_rescanned, &twice);
+    assert_true(node_holds_image(n, &image));
+}
+
+static void configurations_that_cannot_work_are_refused_with_a_sentence(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *socket, *namespace, *content_path;
+    } table[] = {
+        {"relative.sock", "k8s.io", NULL},
+        {"/run/c.sock", "", NULL},
+        {"/run/c.sock", "with\"quote", NULL},
+        {"/run/c.sock", ".dot", NULL},
+        {"/run/c.sock", "k8s.io", "relative"},
+        {"/a-name-much-longer-than-the-108-bytes-that-an-address-of-a-unix-socket-takes/"
+         "a-name-much-longer-than-the-108-bytes",
+         "k8s.io", NULL},
+    };
+    struct loop *loop;
+    assert_int_equal(loop_new(&loop), 0);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct error err = {0};
+        struct containerd *store = NULL;
+        const struct containerd_config config = {.socket = table[i].socket,
+                                                 .namespace = table[i].namespace,
+                                                 .content_path = table[i].content_path};
+        assert_int_equal(containerd_new(loop, NULL, &config, &store, &err), -EINVAL);
+        assert_null(store);
+        assert_int_equal(err.code, -EINVAL);
+        assert_true(strlen(err.text) > 10);
+    }
+    loop_free(loop);
+}
+
+static void running_out_of_memory_at_the_start_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct loop *loop;
+    struct error err;
+    const struct containerd_config config = {.socket = "/nowhere/c.sock", .namespace = "k8s.io"};
+    assert_int_equal(loop_new(&loop), 0);
+    SUPPORT_OUT_OF_MEMORY_SWEEP({
+        struct containerd *store = NULL;
+        int r = containerd_new(loop, NULL, &config, &store, &err);
+        assert_true(r == 0 || r == -ENOMEM);
+        containerd_free(store);
+    });
+    loop_free(loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        cmocka_unit_test(configurations_that_cannot_work_are_refused_with_a_sentence),
+        cmocka_unit_test(running_out_of_memory_at_the_start_leaves_nothing_behind),
+        TEST(what_was_there_before_is_held_and_announced_once_listed),
+        TEST(an_import_is_held_and_announced_at_once),
+        TEST(a_tag_that_moves_is_answered_with_its_new_target),
+        TEST(a_removed_image_and_what_is_collected_with_it_are_withdrawn),
+        TEST(hundreds_of_names_that_come_and_go_end_as_containerd_has_them),
+        TEST(a_socket_that_appears_late_is_found_at_once),
+        TEST(after_a_restart_everything_that_changed_meanwhile_is_seen),
+        TEST(restarts_in_a_row_are_survived_while_images_come),
+        TEST(a_file_unlinked_behind_its_back_is_withdrawn),
+        TEST(a_file_truncated_behind_its_back_is_withdrawn),
+        TEST(a_manifest_overwritten_behind_its_back_is_withdrawn),
+        TEST(a_directory_that_vanishes_and_returns_takes_everything_and_brings_it_back),
+        TEST(a_wrong_content_path_means_nothing_is_held_until_it_is_right),
+        TEST(contents_of_another_namespace_are_ours_only_once_it_shares_them),
+        TEST(names_that_are_no_references_are_counted_once_and_ids_not_at_all),
+        TEST(it_may_be_freed_at_any_moment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
