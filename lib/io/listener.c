@@ -248,7 +248,7 @@ int server_listen(struct server *s, const char *address, struct error *err)
     if (r < 0) {
         return r;
     }
-    if (*host) {
+    if (*host && strcmp(host, "::") != 0) {
         return listen_resolved(s, host, port, address, err);
     }
     r = listen_everywhere(s, port);

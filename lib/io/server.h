@@ -78,9 +78,9 @@ void server_free(struct server *s);
 /* Before the first server_listen. */
 void server_set_limits(struct server *s, const struct server_limits *limits);
 
-/* "host:port", ":port" (all addresses, IPv4 and IPv6), "[::1]:5000". May be called several times.
- * 0, -EINVAL, -EADDRINUSE, -EACCES …: err says which address. Host names are resolved here,
- * blocking: call it at start. */
+/* "host:port", ":port" or "[::]:port" (all addresses, IPv4 and IPv6), "[::1]:5000". May be called
+ * several times. 0, -EINVAL, -EADDRINUSE, -EACCES …: err says which address. Host names are
+ * resolved here, blocking: call it at start. */
 int server_listen(struct server *s, const char *address, struct error *err);
 /* The port of the first listener (useful with port 0), 0 when there is none. */
 uint16_t server_port(const struct server *s);

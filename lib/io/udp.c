@@ -223,7 +223,7 @@ static int bind_socket(const struct sockaddr *sa, bool dual_stack)
 /* An open socket or a negative errno; with a name, its first address. */
 static int open_address(const char *host, uint16_t port, int *ret_family)
 {
-    if (!*host) {
+    if (!*host || strcmp(host, "::") == 0) {
         union address any = {.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)}};
         int fd = bind_socket(&any.sa, true);
         *ret_family = AF_INET6;

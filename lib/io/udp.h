@@ -12,8 +12,8 @@ struct udp;
 
 typedef void udp_receive_fn(void *arg, const struct sockaddr *from, const uint8_t *bytes, size_t n);
 
-/* Binds "host:port", ":port" (dual stack, one socket) or "[v6]:port". Datagrams of more than 2 KiB
- * are dropped and counted. 0 or negative errno with the sentence. */
+/* Binds "host:port", ":port" or "[::]:port" (dual stack, one socket) or "[v6]:port". Datagrams of
+ * more than 2 KiB are dropped and counted. 0 or negative errno with the sentence. */
 int udp_new(struct loop *loop, const char *address, udp_receive_fn *receive, void *arg,
             struct udp **ret_udp, struct error *err);
 void udp_free(struct udp *u);
