@@ -125,9 +125,6 @@ void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
     if (for_us && (ping->target == 0 || ping->state != GOSSIP_ALIVE || g->leaving)) {
         gossip_packet_about(g, &p, g->me);
     }
-    if (sender && !gossip_member_is_live(sender)) {
-        gossip_packet_about(g, &p, sender); /* it speaks, so it can refute */
-    }
     struct gossip_addr known = sender ? gossip_member_addr(g, sender) : *from;
     size_t room = PIGGYBACK_BYTES;
     if (!sender || !gossip_addr_equal(&known, from)) {

@@ -279,5 +279,8 @@ void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint
         gossip_window_accept(&m->window, h.counter);
         m->heard_ms = g->now_ms;
         gossip_receive_messages(g, m, h.sender.id, from, body, n, len);
+        if (m->state == GOSSIP_SUSPECT || m->state == GOSSIP_DEAD) {
+            gossip_accuse_subject(g, m, from); /* it speaks, so it can refute */
+        }
     }
 }

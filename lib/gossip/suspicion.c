@@ -1,6 +1,8 @@
 #include "gossip/suspicion.h"
 
-#define PERIODS_MIN 4 /* probe periods, times the logarithm of the size */
+/* Probe periods, times the logarithm of the size. More than Lifeguard's 4 or 5: selection does not
+ * wait for death, so death may take its time, and a stall of two seconds is survived. */
+#define PERIODS_MIN 9
 #define PERIOD_MS 333
 #define TIMES_MAX 6
 

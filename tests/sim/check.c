@@ -12,6 +12,8 @@
 
 #define VIOLATIONS_SHOWN 8
 #define VERSIONS (1 << 18)
+#define SETTLED_US 20000000 /* after a start, a stall or a heal */
+#define OUT_MAX_US 5000000
 
 /* The hash of every (owner, boot, version) that anybody was seen to hold. */
 struct sim_versions {
@@ -79,6 +81,53 @@ static void check_order(struct sim *s, struct sim_node *n, const struct gossip_m
     seen->version = v->version;
 }
 
+static struct sim_node *node_of(struct sim *s, uint64_t id)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        struct sim_node *n = &s->nodes[i];
+        if (n->core && gossip_identity(n->core).id == id) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+static bool is_settled(const struct sim *s, const struct sim_node *n)
+{
+    return s->now_us - n->started_us > SETTLED_US && s->now_us - s->calm_us > SETTLED_US &&
+           (n->stalled_until_us == 0 || s->now_us > n->stalled_until_us + SETTLED_US);
+}
+
+/* 5: a live reachable node is not excluded beyond a bound. */
+static void check_chosen(struct sim *s, struct sim_node *n, const struct gossip_member_view *v)
+{
+    struct sim_node *owner = node_of(s, v->id);
+    struct sim_seen *seen = NULL;
+    for (size_t i = 0; i < n->seen_count && !seen; i++) {
+        seen = n->seen[i].id == v->id ? &n->seen[i] : NULL;
+    }
+    if (!seen || !owner || owner->group != n->group || !is_settled(s, owner) || !is_settled(s, n)) {
+        return;
+    }
+    s->pairs_seen++;
+    if (v->selectable) {
+        seen->out_since_us = 0;
+        return;
+    }
+    s->pairs_out++;
+    if (seen->out_since_us == 0) {
+        seen->out_since_us = s->now_us;
+    } else if (s->now_us - seen->out_since_us > OUT_MAX_US) {
+        sim_violation(s, "node %u has not chosen the live node %u for long: %s, version %u",
+                      n->number, owner->number,
+                      v->state == GOSSIP_ALIVE     ? "alive"
+                      : v->state == GOSSIP_SUSPECT ? "suspect"
+                                                   : "dead",
+                      v->version);
+        seen->out_since_us = s->now_us;
+    }
+}
+
 void sim_check_step(struct sim *s, struct sim_node *n)
 {
     struct gossip_member_view v;
@@ -93,6 +142,7 @@ void sim_check_step(struct sim *s, struct sim_node *n)
             check_version(s, &v);
             check_order(s, n, &v);
         }
+        check_chosen(s, n, &v);
         if (v.selectable && v.state != GOSSIP_ALIVE && v.state != GOSSIP_SUSPECT) {
             sim_violation(s, "node %u would choose a dead node", n->number);
         }
@@ -108,17 +158,6 @@ void sim_check_step(struct sim *s, struct sim_node *n)
         sim_violation(s, "node %u sent %llu bytes in %llu ms", n->number,
                       (unsigned long long)stats.bytes_out, (unsigned long long)life_ms);
     }
-}
-
-static struct sim_node *node_of(struct sim *s, uint64_t id)
-{
-    for (size_t i = 0; i < s->node_count; i++) {
-        struct sim_node *n = &s->nodes[i];
-        if (n->core && gossip_identity(n->core).id == id) {
-            return n;
-        }
-    }
-    return NULL;
 }
 
 static uint64_t hash_of(const struct sim_keys *k)

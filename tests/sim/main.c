@@ -24,11 +24,12 @@ static size_t run_one(const struct sim_scenario *scenario, size_t nodes, uint64_
     sim_init(s, seed, nodes);
     scenario->run(s);
     printf("%s %-16s nodes %-3zu seed %-4llu visible %u/%u ms, excluded %u/%u ms, joined %u/%u ms "
-           "(p50/p99), %zu packets, trace %016llx\n",
+           "(p50/p99), out %.1e, %zu packets, trace %016llx\n",
            s->violations ? "FAIL" : "PASS", scenario->name, nodes, (unsigned long long)seed,
            sim_percentile(&s->visibility, 50), sim_percentile(&s->visibility, 99),
            sim_percentile(&s->exclusion, 50), sim_percentile(&s->exclusion, 99),
-           sim_percentile(&s->join, 50), sim_percentile(&s->join, 99), s->packets,
+           sim_percentile(&s->join, 50), sim_percentile(&s->join, 99),
+           (double)s->pairs_out / (double)(s->pairs_seen ? s->pairs_seen : 1), s->packets,
            (unsigned long long)s->trace);
     size_t violations = s->violations;
     if (violations) {

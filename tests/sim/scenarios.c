@@ -58,6 +58,7 @@ static void run_loss30(struct sim *s)
     start_with_content(s, 20);
     sim_run(s, 10000);
     announce_some(s, 3 * VISIBLE_MS);
+    sim_run(s, 60000); /* nobody is taken for dead meanwhile */
     settle(s);
 }
 
@@ -222,6 +223,7 @@ static void split(struct sim *s, bool apart)
     for (size_t i = 0; i < s->node_count; i++) {
         s->nodes[i].group = apart && i % 2;
     }
+    s->calm_us = s->now_us;
 }
 
 static void run_partition(struct sim *s, uint64_t ms)

@@ -34,6 +34,7 @@ struct sim_keys { /* a sorted set of keys */
 struct sim_seen {
     uint64_t id, boot;
     uint32_t version;
+    uint64_t out_since_us; /* alive, reachable, and yet not chosen; 0: chosen */
 };
 
 struct sim_node {
@@ -70,6 +71,8 @@ struct sim {
     struct gossip_effects effects;
     struct sim_samples visibility, exclusion, join;
     size_t violations, steps, packets;
+    size_t pairs_seen, pairs_out; /* how often a live reachable node was looked at, and was out */
+    uint64_t calm_us;             /* since when the network joins the same nodes */
     bool verbose;
     struct sim_versions *versions; /* check.c */
 };
