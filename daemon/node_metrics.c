@@ -136,7 +136,8 @@ static void write_containerd(const struct node *n, struct exposition *e)
     if (!n->containerd) {
         return;
     }
-    const struct containerd_counters *c = containerd_counters(n->containerd);
+    const struct containerd_counters counters = containerd_counters(n->containerd);
+    const struct containerd_counters *c = &counters;
     exposition_gauge(e, "spegel_containerd_connected", "Whether containerd's socket answers.",
                      containerd_is_connected(n->containerd));
     const struct named_count events[] = {

@@ -87,7 +87,7 @@ void registry_miss(struct registry *r, struct conn *c, const struct registry_que
     bool blob = q->path.kind == PATH_BLOB;
     bool tag = q->path.kind == PATH_MANIFEST_TAG;
     const char *code = blob ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
-    if (q->from_peer || !q->path.digest_supported) {
+    if (q->from_peer || (!tag && !q->path.digest_supported)) {
         answer_problem(c, 404, code, "not held by this node", "{\"attempts\":[]}");
         return;
     }
