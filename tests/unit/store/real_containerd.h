@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/map.h"
 #include "io/loop.h"
 #include "oci/digest.h"
