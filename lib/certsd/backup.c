@@ -43,19 +43,19 @@ int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mo
     if (l->backup < 0) {
         return -ENOENT;
     }
-    if (link_path(l->backup, name, "", "/" CERTS_DIR_HOSTS, path, sizeof path)) {
-        return files_read(l->dir, path, out, ret_mode, err);
+    (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, name);
+    int r = files_read(l->backup, path, out, ret_mode, err);
+    if (r != -ENOENT) {
+        return r;
     }
-    int fd = openat(l->backup, name, CERTS_DIR_DIRECTORY_FLAGS);
-    if (fd < 0) {
-        return errno == ENOENT || errno == ENOTDIR ? -ENOENT : fail(err, "opening", name);
+    if (link_path(l->backup, name, "", "/" CERTS_DIR_HOSTS, base, sizeof base)) {
+        return files_read(l->dir, base, out, ret_mode, err);
     }
     (void)snprintf(base, sizeof base, "%s/", name);
-    int r = link_path(fd, CERTS_DIR_HOSTS, base, "", path, sizeof path)
-                ? files_read(l->dir, path, out, ret_mode, err)
-                : files_read(fd, CERTS_DIR_HOSTS, out, ret_mode, err);
-    (void)close(fd);
-    return r;
+    char from[PATH_MAX];
+    return link_path(l->backup, path, base, "", from, sizeof from)
+               ? files_read(l->dir, from, out, ret_mode, err)
+               : -ENOENT;
 }
 
 /* A bootstrap file is ours: it goes from the copy, and a directory that held nothing else with

@@ -16,8 +16,8 @@
 #include "base/error.h"
 #include "certsd/certs_dir.h"
 
-/* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none. A relative
- * link is followed from where it stood before it was backed up. */
+/* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none. A link
+ * is followed within the backup, else from where it stood before it was backed up. */
 int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
                 struct error *err);
 

@@ -1,0 +1,215 @@
+/* Configuring and cleaning up, killed before each change to the disk in turn, then done again. */
+#include "tree.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "certsd/cleanup.h"
+#include "certsd/configure.h"
+
+static unsigned calls_left; /* 0: never crash */
+
+/* These stand before the C library's, for our own code only. */
+static void crash_point(void)
+{
+    if (calls_left && --calls_left == 0) {
+        _exit(77);
+    }
+}
+
+int fsync(int fd)
+{
+    crash_point();
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    crash_point();
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 0);
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    crash_point();
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int unlinkat(int dir, const char *name, int flags)
+{
+    crash_point();
+    return (int)syscall(SYS_unlinkat, dir, name, flags);
+}
+
+int mkdirat(int dir, const char *name, mode_t mode)
+{
+    crash_point();
+    return (int)syscall(SYS_mkdirat, dir, name, mode);
+}
+
+int fchmod(int fd, mode_t mode)
+{
+    crash_point();
+    return (int)syscall(SYS_fchmod, fd, mode);
+}
+
+#define OURS "[host.'http://m:1']\ncapabilities = ['pull', 'resolve']\ndial_timeout = '200ms'"
+#define THEIRS "ca = 'x'\n\n[host.'https://a']\n"
+
+/* One of them has by chance the very form in which we write: it must not be lost for that. */
+static const struct entry users[] = {
+    {"c/", 0755, NULL},
+    {"c/docker.io/", 0710, NULL},
+    {"c/docker.io/hosts.toml", 0640, THEIRS},
+    {"c/docker.io/key.pem", 0400, "key"},
+    {"c/ghcr.io/", 0755, NULL},
+    {"c/ghcr.io/hosts.toml", 0600, OURS "\n"},
+    {"c/linked.io", 0, "ghcr.io"},
+    {"c/boot.io/", 0755, NULL},
+    {"c/boot.io/hosts.toml", 0644, "# spegel bootstrap\n"},
+    {NULL, 0, NULL},
+};
+
+static int do_configure(void)
+{
+    static char *const registries[] = {"https://docker.io", "https://linked.io", "https://new.io",
+                                       "_default"};
+    static char *const targets[] = {"http://m:1"};
+    const struct configure_spec spec = {.path = tree_path("c"),
+                                        .registries = registries,
+                                        .registry_count = 4,
+                                        .targets = targets,
+                                        .target_count = 1,
+                                        .resolve_tags = true,
+                                        .prepend_existing = true};
+    return certsd_configure(&spec, NULL, NULL);
+}
+
+static int do_clean(void)
+{
+    return certsd_cleanup(tree_path("c"), NULL, NULL);
+}
+
+/* Runs it in a child that dies at the n-th change; false when it got through. */
+static bool crashes(int (*run)(void), unsigned n)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        calls_left = n;
+        _exit(run() < 0 ? 1 : 0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77);
+    return WEXITSTATUS(status) == 77;
+}
+
+static void refill(void (*before)(void))
+{
+    tree_run("rm -rf c");
+    tree_fill(users);
+    if (before) {
+        before();
+    }
+}
+
+/* At no moment is a hosts.toml anything but whole: theirs, ours, or the Go implementation's. */
+static void assert_whole(void)
+{
+    struct buf text;
+    buf_init(&text, 65536);
+    if (access(tree_path("c/docker.io/hosts.toml"), F_OK) == 0) {
+        tree_put_file(&text, tree_path("c/docker.io/hosts.toml"));
+        assert_true(!strcmp(text.data, THEIRS) || !strcmp(text.data, OURS "\n") ||
+                    strstr(text.data, "[host.'https://a']\n"));
+    }
+    buf_done(&text);
+}
+
+static void sweep(int (*run)(void), void (*before)(void), const char *golden)
+{
+    unsigned n = 1;
+    for (bool crashed = true; crashed; n++) {
+        refill(before);
+        crashed = crashes(run, n);
+        assert_whole();
+        assert_int_equal(run(), 0);
+        char *after = tree_snapshot("c");
+        if (strcmp(after, golden)) {
+            /* cmocka cuts its messages short. */
+            fprintf(stderr, "got\n%s\nnot\n%s", after, golden);
+            fail_msg("after a crash at change %u", n);
+        }
+        free(after);
+    }
+    assert_true(n > 20); /* it really crashed, and often */
+}
+
+static void configured(void)
+{
+    assert_int_equal(do_configure(), 0);
+}
+
+/* As the Go implementation leaves it: all moved away. */
+static void configured_by_go(void)
+{
+    tree_run("cd c && rm -r boot.io && mkdir _backup && chmod 755 _backup && mv docker.io ghcr.io "
+             "linked.io _backup && mkdir docker.io new.io && cp -p _backup/ghcr.io/hosts.toml "
+             "docker.io && cp docker.io/hosts.toml new.io");
+}
+
+static void remove_boot(void)
+{
+    tree_run("rm -r c/boot.io");
+}
+
+static char *golden_after(void (*before)(void), int (*run)(void))
+{
+    refill(before);
+    if (run) {
+        assert_int_equal(run(), 0);
+    }
+    return tree_snapshot("c");
+}
+
+static void configuring_is_finished_by_the_next_run(void **state)
+{
+    (void)state;
+    char *golden = golden_after(NULL, do_configure);
+    sweep(do_configure, NULL, golden);
+    free(golden);
+}
+
+static void cleaning_up_is_finished_by_the_next_run(void **state)
+{
+    (void)state;
+    char *golden = golden_after(remove_boot, NULL);
+    sweep(do_clean, configured, golden);
+    free(golden);
+}
+
+static void taking_over_from_the_go_implementation_is_finished_by_the_next_run(void **state)
+{
+    (void)state;
+    char *golden = golden_after(configured_by_go, do_configure);
+    sweep(do_configure, configured_by_go, golden);
+    free(golden);
+    golden = golden_after(remove_boot, NULL);
+    sweep(do_clean, configured_by_go, golden);
+    free(golden);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tree_begin, tree_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(configuring_is_finished_by_the_next_run),
+        TEST(cleaning_up_is_finished_by_the_next_run),
+        TEST(taking_over_from_the_go_implementation_is_finished_by_the_next_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
