@@ -258,7 +258,9 @@ static void image_detach(struct inventory *inv, struct image *image)
         if (kind == REACH_CLEAN && image->filtered) {
             continue;
         }
-        inv->stale = --target->image_count[kind] == 0 || inv->stale;
+        if (--target->image_count[kind] == 0) {
+            node_unreach(inv, target);
+        }
     }
     image->target = NULL;
     node_touch(inv, target);

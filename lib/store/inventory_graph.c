@@ -30,6 +30,7 @@ struct node *node_get(struct inventory *inv, const struct digest *d)
     n->depth[REACH_ANY] = n->depth[REACH_CLEAN] = NODE_UNREACHED;
     list_init(&n->images);
     list_init(&n->unparsed);
+    list_init(&n->parents);
     if (map_insert(&inv->nodes, &n->link, n->view.digest.bytes, DIGEST_BYTES) < 0) {
         free(n);
         return NULL;
@@ -39,7 +40,8 @@ struct node *node_get(struct inventory *inv, const struct digest *d)
 
 static bool node_is_unused(const struct node *n)
 {
-    return !n->copies && !n->contents && !n->parents && !n->dirty && list_empty(&n->images);
+    return !n->copies && !n->contents && !n->dirty && list_empty(&n->parents) &&
+           list_empty(&n->images);
 }
 
 void node_drop_if_unused(struct inventory *inv, struct node *n)
@@ -127,7 +129,7 @@ static void propagate(struct inventory *inv, struct node *worklist, int kind, bo
             continue;
         }
         for (size_t i = 0; i < n->contents->child_count; i++) {
-            relax(&worklist, n->contents->children[i], kind, (uint8_t)(n->depth[kind] + 1));
+            relax(&worklist, n->contents->children[i].child, kind, (uint8_t)(n->depth[kind] + 1));
         }
     }
 }
@@ -150,31 +152,79 @@ void node_spread(struct inventory *inv, struct node *n)
     }
 }
 
-/* All distances anew, for when something was taken away. */
-static void recompute(struct inventory *inv)
+void node_unreach(struct inventory *inv, struct node *n)
 {
-    for (struct map_node *m = map_next(&inv->nodes, NULL); m; m = map_next(&inv->nodes, m)) {
-        memset(NODE(m)->depth, NODE_UNREACHED, sizeof NODE(m)->depth);
+    if (!n->stale) {
+        n->stale = true;
+        n->stale_next = inv->stale;
+        inv->stale = n;
     }
-    for (int kind = 0; kind < REACH_KINDS; kind++) {
-        struct node *worklist = NULL;
-        for (struct map_node *m = map_next(&inv->nodes, NULL); m; m = map_next(&inv->nodes, m)) {
-            if (NODE(m)->image_count[kind]) {
-                relax(&worklist, NODE(m), kind, 0);
+}
+
+/* Until they are measured anew, stale nodes keep the distance 0 they had as images' targets, and
+ * everything else is right as long as they count as such. So what depends on them is what has the
+ * distance that leads back to one of them. Returns those nodes, marked. */
+static struct node *collect_affected(struct inventory *inv, int kind)
+{
+    struct node *first = NULL, **end = &first;
+    for (struct node *n = inv->stale; n; n = n->stale_next) {
+        if (n->image_count[kind] == 0 && n->depth[kind] == 0) {
+            n->marked = true;
+            n->affected_next = NULL;
+            *end = n;
+            end = &n->affected_next;
+        }
+    }
+    for (struct node *n = first; n; n = n->affected_next) {
+        for (size_t i = 0; n->contents && i < n->contents->child_count; i++) {
+            struct node *child = n->contents->children[i].child;
+            if (!child->marked && child->depth[kind] == n->depth[kind] + 1) {
+                child->marked = true;
+                child->affected_next = NULL;
+                *end = child;
+                end = &child->affected_next;
             }
         }
-        propagate(inv, worklist, kind, false);
     }
-    for (struct map_node *m = map_next(&inv->nodes, NULL); m; m = map_next(&inv->nodes, m)) {
-        struct node *n = NODE(m);
-        bool reached = n->depth[REACH_ANY] != NODE_UNREACHED;
-        bool filtered = reached && n->depth[REACH_CLEAN] == NODE_UNREACHED;
-        n->early = n->early && reached;
-        if (reached != n->view.reached || filtered != n->view.filtered) {
-            node_touch(inv, n);
+    return first;
+}
+
+static void measure_from_parents(struct node **worklist, struct node *n, int kind)
+{
+    LIST_EACH (link, &n->parents) {
+        const struct node *parent = CONTAINER_OF(link, struct edge, link)->parent;
+        if (parent->depth[kind] < LIMIT_MANIFEST_DEPTH) {
+            relax(worklist, n, kind, (uint8_t)(parent->depth[kind] + 1));
         }
     }
-    inv->stale = false;
+}
+
+static void measure_anew(struct inventory *inv, int kind)
+{
+    struct node *affected = collect_affected(inv, kind), *worklist = NULL;
+    for (struct node *n = affected; n; n = n->affected_next) {
+        n->depth[kind] = NODE_UNREACHED;
+    }
+    for (struct node *n = affected; n; n = n->affected_next) {
+        n->marked = false;
+        measure_from_parents(&worklist, n, kind);
+    }
+    propagate(inv, worklist, kind, false);
+    for (struct node *n = affected; n; n = n->affected_next) {
+        n->early = n->early && n->depth[REACH_ANY] != NODE_UNREACHED;
+        node_touch(inv, n);
+    }
+}
+
+static void measure_stale(struct inventory *inv)
+{
+    for (int kind = 0; inv->stale && kind < REACH_KINDS; kind++) {
+        measure_anew(inv, kind);
+    }
+    while (inv->stale) {
+        inv->stale->stale = false;
+        inv->stale = inv->stale->stale_next;
+    }
 }
 
 /* --- telling the listener --- */
@@ -235,9 +285,7 @@ void inventory_flush(struct inventory *inv)
         return;
     }
     inv->flushing = true;
-    if (inv->stale) {
-        recompute(inv);
-    }
+    measure_stale(inv);
     drop_orphans(inv);
     while (inv->dirty) {
         struct node *n = inv->dirty;

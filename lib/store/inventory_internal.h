@@ -39,15 +39,23 @@ struct node {
     struct list unparsed;      /* in inventory.unparsed, or empty */
     struct node *work_next;    /* in the worklist of a walk */
     struct node *dirty_next;   /* in inventory.dirty */
-    const char *named_type;    /* media type by the first descriptor that named it; interned */
-    size_t parents;            /* edges that lead here */
+    struct node *stale_next;   /* in inventory.stale */
+    struct node *affected_next;
+    struct list parents;    /* edge.link of those that lead here */
+    const char *named_type; /* media type by the first descriptor that named it; interned */
     uint32_t image_count[REACH_KINDS];
     uint8_t depth[REACH_KINDS]; /* from the nearest image; NODE_UNREACHED */
     bool held, announced, dirty, working;
+    bool stale;          /* its last image went: see inventory_graph.c */
     bool named_manifest; /* an image or an index says it is one */
     bool asked, recheck, unparsable;
     bool early;  /* parsed before the blob was reported: kept until that */
     bool marked; /* by a walk, which clears it again */
+};
+
+struct edge {
+    struct list link; /* in child->parents */
+    struct node *parent, *child;
 };
 
 struct contents {           /* what a manifest says */
@@ -55,7 +63,7 @@ struct contents {           /* what a manifest says */
     bool is_index;
     struct referrer *referrer; /* NULL without a subject */
     size_t child_count;
-    struct node *children[];
+    struct edge children[];
 };
 
 struct subject { /* a digest that manifests refer to */
@@ -91,11 +99,10 @@ struct inventory {
     inventory_listener *listener;
     void *arg;
     struct map nodes, images, subjects, media_types;
-    struct node *dirty;
+    struct node *dirty, *stale;
     struct list unparsed, orphans;
     size_t held_count;
     unsigned batches;
-    bool stale; /* distances may be too short: compute them anew */
     bool flushing;
 };
 
@@ -107,6 +114,8 @@ void node_touch(struct inventory *inv, struct node *n);
 void node_drop_if_unused(struct inventory *inv, struct node *n);
 /* An image at this node: shortens distances from here on. */
 void node_reach(struct inventory *inv, struct node *n, int kind);
+/* The last image at this node went, of some kind. */
+void node_unreach(struct inventory *inv, struct node *n);
 /* Its children are known now: distances go on from its own. */
 void node_spread(struct inventory *inv, struct node *n);
 /* Tells the listener what changed, unless a batch is open. */

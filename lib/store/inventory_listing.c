@@ -234,7 +234,7 @@ static void count_registry(const struct inventory *inv, struct inventory_figures
             size_t children =
                 n->contents && depth < LIMIT_MANIFEST_DEPTH ? n->contents->child_count : 0;
             for (size_t i = 0; i < children; i++) {
-                struct node *child = n->contents->children[i];
+                struct node *child = n->contents->children[i].child;
                 if (!child->marked) {
                     child->marked = true;
                     child->work_next = below;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/limits.h"
 #include "store/inventory_internal.h"
 
@@ -91,10 +90,10 @@ static struct referrer *referrer_new(struct inventory *inv, struct node *n,
 void contents_free(struct inventory *inv, struct contents *c)
 {
     for (size_t i = 0; i < c->child_count; i++) {
-        struct node *child = c->children[i];
-        CHECK(child->parents > 0);
-        if (--child->parents == 0) {
-            node_touch(inv, child);
+        struct edge *edge = &c->children[i];
+        list_remove(&edge->link);
+        if (list_empty(&edge->child->parents)) {
+            node_touch(inv, edge->child);
         }
     }
     if (c->referrer) {
@@ -107,7 +106,7 @@ void contents_free(struct inventory *inv, struct contents *c)
 }
 
 /* Everything of it that allocates; nothing in the graph has changed when this fails, new nodes for
- * children excepted, which `c` counts as parents of. */
+ * children excepted, to which edges of `c` lead. */
 static int contents_fill(struct inventory *inv, struct contents *c, struct node *n,
                          const struct manifest *m)
 {
@@ -117,8 +116,9 @@ static int contents_fill(struct inventory *inv, struct contents *c, struct node 
         if (!child) {
             return -ENOMEM;
         }
-        c->children[c->child_count++] = child;
-        child->parents++;
+        struct edge *edge = &c->children[c->child_count++];
+        *edge = (struct edge){.parent = n, .child = child};
+        list_push_back(&child->parents, &edge->link);
         const char *media_type = NULL;
         if (from->is_manifest && !child->named_type &&
             inventory_intern(inv, from->media_type, &media_type) < 0) {
@@ -137,7 +137,7 @@ static int contents_fill(struct inventory *inv, struct contents *c, struct node 
 
 static int contents_new(struct inventory *inv, struct node *n, const struct manifest *m)
 {
-    struct contents *c = calloc(1, sizeof *c + m->child_count * sizeof(struct node *));
+    struct contents *c = calloc(1, sizeof *c + m->child_count * sizeof(struct edge));
     if (!c) {
         return -ENOMEM;
     }
@@ -149,9 +149,10 @@ static int contents_new(struct inventory *inv, struct node *n, const struct mani
     }
     n->contents = c;
     for (size_t i = 0; i < m->child_count; i++) {
-        if (m->children[i].is_manifest && !c->children[i]->named_manifest) {
-            c->children[i]->named_manifest = true;
-            node_touch(inv, c->children[i]);
+        struct node *child = c->children[i].child;
+        if (m->children[i].is_manifest && !child->named_manifest) {
+            child->named_manifest = true;
+            node_touch(inv, child);
         }
     }
     return 0;
