@@ -115,6 +115,9 @@ static inline void node_start_on(struct node *n, const char *socket_path)
     (void)fprintf(f,
                   "version = 2\nroot = \"%s/root\"\nstate = \"%s/state\"\n"
                   "disabled_plugins = [\"io.containerd.grpc.v1.cri\", "
+                  "\"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\", "
+                  "\"io.containerd.nri.v1.nri\", \"io.containerd.snapshotter.v1.blockfile\", "
+                  "\"io.containerd.snapshotter.v1.erofs\", "
                   "\"io.containerd.internal.v1.opt\", \"io.containerd.snapshotter.v1.btrfs\", "
                   "\"io.containerd.snapshotter.v1.zfs\", "
                   "\"io.containerd.snapshotter.v1.devmapper\", "
@@ -279,18 +282,33 @@ static inline void node_init(struct node *n)
     assert_int_equal(inventory_new(n->filter, node_heard, n, &n->inventory), 0);
 }
 
-static inline void node_done(struct node *n)
+/* Frees the store, and with it what it told. */
+static inline void node_forget(struct node *n)
 {
-    char command[128];
-    node_end(n, SIGKILL);
     inventory_free(n->inventory);
     containerd_free(n->store);
-    filter_free(n->filter);
-    loop_free(n->loop);
+    n->inventory = NULL;
+    n->store = NULL;
     for (struct map_node *node = map_next(&n->announced, NULL), *next; node; node = next) {
         next = map_next(&n->announced, node);
         free(CONTAINER_OF(node, struct announced, node));
     }
+}
+
+/* Begins anew, as a daemon that was restarted. */
+static inline void node_renew(struct node *n)
+{
+    node_forget(n);
+    assert_int_equal(inventory_new(n->filter, node_heard, n, &n->inventory), 0);
+}
+
+static inline void node_done(struct node *n)
+{
+    char command[128];
+    node_end(n, SIGKILL);
+    node_forget(n);
+    filter_free(n->filter);
+    loop_free(n->loop);
     map_done(&n->announced);
     (void)snprintf(command, sizeof(command), "rm -rf %s", n->directory);
     (void)!system(command);
