@@ -291,6 +291,7 @@ static inline void node_forget(struct node *n)
     n->store = NULL;
     for (struct map_node *node = map_next(&n->announced, NULL), *next; node; node = next) {
         next = map_next(&n->announced, node);
+        map_remove(&n->announced, node);
         free(CONTAINER_OF(node, struct announced, node));
     }
 }
