@@ -109,6 +109,9 @@ static int on_header_field(llhttp_t *l, const char *bytes, size_t n)
 static int on_header_field_complete(llhttp_t *l)
 {
     struct http_parser *p = l->data;
+    if (p->name_bytes == 0) {
+        return fail(p, -EPROTO); /* llhttp lets ": value" pass */
+    }
     p->field = FIELD_UNKNOWN;
     for (enum field f = 0; f < FIELD_COUNT && p->name_bytes < NAME_BYTES; f++) {
         if (strlen(field_names[f]) == p->name_bytes &&

@@ -70,6 +70,7 @@ static void respond_begin(struct conn *c, int status, const struct buf *fields,
     c->broken = write_head(c, status, fields, content_length) < 0;
     c->head_bytes = c->server->head.len;
     c->out_offset = 0;
+    c->body_left = 0;
     if (!c->in_handler) {
         defer_start(c->server->loop, &c->resume);
     }
@@ -251,6 +252,8 @@ static int send_body(struct conn *c)
     int64_t budget = LIMIT_SENDFILE_CHUNK_BYTES;
     while (c->body_left > 0) {
         if (budget <= 0) {
+            /* The others' turn. epoll tells when to go on, and may not: the socket can be full. */
+            note_blocked(c);
             return 0;
         }
         int64_t n =

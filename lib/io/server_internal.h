@@ -59,7 +59,7 @@ struct conn {
     bool last_response; /* FIN after this one */
     bool in_handler;    /* handler.request is on the stack */
     bool head_only;     /* the response has no body */
-    bool blocked;       /* the socket was full last time */
+    bool blocked;       /* sending goes on when the socket is writable */
     bool waiting;       /* the body had nothing last time */
     bool broken;        /* sending failed: the client is gone */
 

@@ -113,6 +113,8 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
         OK "Content-Length: 1\n\r\n",
         OK "Content-Length: 1\r\n\n",
         OK "A: b\r\n c\r\n\r\n",
+        OK ": b\r\n\r\n",
+        OK "A : b\r\n\r\n",
         OK "Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
         OK "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         OK "Content-Length: -1\r\n\r\n",
