@@ -21,6 +21,13 @@ static uint64_t node_id_number(const uint8_t id[6])
     return number;
 }
 
+static void node_id_bytes(uint64_t number, uint8_t ret_id[6])
+{
+    for (int i = 0; i < 6; i++) {
+        ret_id[i] = (uint8_t)(number >> (40 - 8 * i));
+    }
+}
+
 static uint64_t node_key(const struct digest *digest, const char *tag)
 {
     return digest ? gossip_key_digest(digest->bytes) : gossip_key_tag(tag);
@@ -42,9 +49,7 @@ static void node_inventory_changed(void *arg, const struct inventory_change *cha
 
 static bool node_convert_holder(const struct gossip_holder *holder, struct mirror_holder *ret)
 {
-    for (int i = 0; i < 6; i++) {
-        ret->node_id[i] = (uint8_t)(holder->id >> (40 - 8 * i));
-    }
+    node_id_bytes(holder->id, ret->node_id);
     const struct gossip_addr *addr = &holder->addrs[0];
     memset(&ret->address, 0, sizeof ret->address);
     if (addr->family == GOSSIP_IPV4) {
@@ -85,6 +90,15 @@ static const char *node_authorization(void *arg)
     return auth_header(n->auth);
 }
 
+/* What was found wrong with its copies may be right now. */
+static void node_member_up(void *arg, uint64_t id)
+{
+    const struct node *n = arg;
+    uint8_t bytes[6];
+    node_id_bytes(id, bytes);
+    mirror_node_restarted(n->mirror, bytes);
+}
+
 static bool node_held(void *arg, const struct digest *digest)
 {
     const struct node *n = arg;
@@ -99,6 +113,11 @@ static void node_resolved(void *arg, double seconds)
 
 static bool node_listed(const struct node *n)
 {
+    for (size_t i = 0; i < n->layout_count; i++) {
+        if (!layout_is_listed(n->layouts[i])) {
+            return false;
+        }
+    }
     return !n->containerd || containerd_is_listed(n->containerd);
 }
 
@@ -162,6 +181,7 @@ static int node_start_cluster(struct node *n, struct error *err)
         .pod_ips = pod_ips && *pod_ips ? pod_ips : getenv("POD_IP"),
         .bootstrap = {.targets = targets},
         .authorization = node_authorization,
+        .member_up = node_member_up,
         .arg = n,
     };
     if (o->bootstrap_kind == BOOTSTRAP_DNS) {
@@ -196,7 +216,7 @@ static int node_start_stores(struct node *n, struct error *err)
         return error_set(err, -ENOMEM, "out of memory");
     }
     for (; n->layout_count < o->layouts.count; n->layout_count++) {
-        int r = layout_new(n->loop, n->inventory, o->layouts.items[n->layout_count],
+        int r = layout_new(n->loop, n->inventory, o->layouts.items[n->layout_count], NULL, NULL,
                            &n->layouts[n->layout_count], err);
         if (r < 0) {
             return error_wrap(err, r, "--store");

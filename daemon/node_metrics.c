@@ -159,6 +159,37 @@ static void write_containerd(const struct node *n, struct exposition *e)
                 events);
 }
 
+static void write_layouts(const struct node *n, struct exposition *e)
+{
+    struct layout_counters sum = {0};
+    if (!n->layout_count) {
+        return;
+    }
+    for (size_t i = 0; i < n->layout_count; i++) {
+        const struct layout_counters *l = layout_counters(n->layouts[i]);
+        sum.index_reads += l->index_reads;
+        sum.index_failures += l->index_failures;
+        sum.malformed_descriptors += l->malformed_descriptors;
+        sum.rescans += l->rescans;
+        sum.overflows += l->overflows;
+        sum.unparsable_manifests += l->unparsable_manifests;
+        sum.corrupt_manifests += l->corrupt_manifests;
+        sum.over_limit += l->over_limit;
+    }
+    const struct named_count events[] = {
+        {"index_read", sum.index_reads},
+        {"index_failure", sum.index_failures},
+        {"malformed_descriptor", sum.malformed_descriptors},
+        {"rescan", sum.rescans},
+        {"overflow", sum.overflows},
+        {"unparsable_manifest", sum.unparsable_manifests},
+        {"corrupt_manifest", sum.corrupt_manifests},
+        {"over_limit", sum.over_limit},
+    };
+    WRITE_NAMED(e, "spegel_layout_events_total", "What came from OCI layouts, by kind.", "kind",
+                events);
+}
+
 void node_write_metrics(const struct node *n, struct exposition *e)
 {
     metrics_write(n->metrics, e);
@@ -166,6 +197,7 @@ void node_write_metrics(const struct node *n, struct exposition *e)
     write_server(n, e);
     write_mirror(n, e);
     write_containerd(n, e);
+    write_layouts(n, e);
     cluster_write_metrics(n->cluster, e);
     write_loop(n, e);
     metrics_write_process(e);

@@ -136,6 +136,8 @@ static void cluster_note(struct cluster *c, const struct gossip_note *note)
     }
     if (note->kind == GOSSIP_NOTE_READY && c->bootstrap) {
         bootstrap_set_ready(c->bootstrap);
+    } else if (note->kind == GOSSIP_NOTE_UP) {
+        c->config.member_up(c->config.arg, note->id);
     }
 }
 

@@ -27,7 +27,8 @@ struct cluster_config {       /* copied, except where said */
     const char *pod_ips;               /* outlives the cluster; may be NULL */
     struct bootstrap_config bootstrap; /* found and arg are set here; targets and url may be empty:
                                           a lone node that others may join */
-    const char *(*authorization)(void *arg); /* for bulk requests; as in registry/mirror.h */
+    const char *(*authorization)(void *arg);   /* for bulk requests; as in registry/mirror.h */
+    void (*member_up)(void *arg, uint64_t id); /* new, restarted or back */
     void *arg;
 };
 

@@ -253,7 +253,7 @@ static void registry_copy_is_wrong(void *arg, const struct digest *digest)
     digest_format(digest, text);
     log_error("a blob's file does not match its digest: withdrawn", LOG_STR("digest", text));
     r->counters.withdrawn++;
-    inventory_remove_blob(r->config.inventory, digest);
+    inventory_condemn(r->config.inventory, digest);
 }
 
 static void registry_doubt(struct registry *r, const char *text)

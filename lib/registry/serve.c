@@ -192,7 +192,7 @@ static void job_answer(struct serve_job *job)
         log_error("a manifest's file does not match its digest: withdrawn",
                   LOG_STR("digest", text));
         r->counters.wrong_manifests++;
-        inventory_remove_blob(inventory, &job->digest);
+        inventory_condemn(inventory, &job->digest);
         registry_miss(r, job->conn, &job->query);
         return;
     }
