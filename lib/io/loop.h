@@ -49,10 +49,8 @@ bool timer_running(const struct timer *t);
 /* --- descriptors --- */
 #define POLL_READABLE 1
 #define POLL_WRITABLE 2
-#define POLL_HANGUP                                                                                \
-    4 /* the peer closed its writing side; reported for as long as it is asked for */
-#define POLL_ERROR                                                                                 \
-    8 /* the connection is dead; reported unasked. Asked for alone: nothing else is */
+#define POLL_HANGUP 4 /* the peer shut down its writing; reported as long as it is asked for */
+#define POLL_ERROR 8  /* dead; reported unasked. Asked for alone: nothing else is reported */
 struct poll;
 /* Watches nothing until poll_set. With POLL_ERROR come all the events asked for: the system calls
  * then tell what is wrong. The descriptor stays the caller's: free the poll first, then
