@@ -183,6 +183,7 @@ static int64_t relay_fill_buffer(struct relay *r)
         r->mirror->counters.bytes_verified += (uint64_t)n;
         digester_update(r->digester, r->buffer, (size_t)n);
         if (r->want.first + n > r->want.last && relay_hash_is_wrong(r)) {
+            r->buffered_to = 0; /* not to be sent */
             r->error = -EBADMSG;
             return r->error;
         }
