@@ -192,9 +192,22 @@ static bool find_message(const uint8_t *body, size_t n, uint8_t wanted,
     return false;
 }
 
-/* From somebody nobody has introduced, or from an earlier life of somebody: only a packet that
- * repeats our challenge is heard. A challenge to us is answered whoever it comes from: our own join
- * begins with one. */
+/* It lives now: it repeats our challenge, or answers a ping of ours. */
+static bool proves_life(struct gossip *g, const struct gossip_header *h,
+                        const struct gossip_addr *from, const uint8_t *body, size_t n)
+{
+    struct gossip_reader fields;
+    struct gossip_ack ack;
+    if (find_message(body, n, GOSSIP_MSG_ECHO, &fields)) {
+        return gossip_cookie_fits(g, h, from, gossip_read64(&fields));
+    }
+    return find_message(body, n, GOSSIP_MSG_ACK, &fields) && gossip_ack_read(&fields, &ack) == 0 &&
+           ack.nonce == g->seed_nonce;
+}
+
+/* From somebody nobody has introduced, or from an earlier life of somebody: only one that proves to
+ * live now is heard. A challenge to us is answered whoever it comes from: our own join begins with
+ * one. */
 static void hear_stranger(struct gossip *g, const struct gossip_header *h,
                           const struct gossip_addr *from, const uint8_t *body, size_t n, size_t len)
 {
@@ -204,8 +217,7 @@ static void hear_stranger(struct gossip *g, const struct gossip_header *h,
         gossip_hear_challenge(g, gossip_read64(&fields), from);
         return;
     }
-    if (!find_message(body, n, GOSSIP_MSG_ECHO, &fields) ||
-        !gossip_cookie_fits(g, h, from, gossip_read64(&fields))) {
+    if (!proves_life(g, h, from, body, n)) {
         gossip_challenge(g, h, from, len);
         return;
     }

@@ -234,9 +234,9 @@ void sim_check_attribution(struct sim *s)
         const struct sim_keys *keys = &s->nodes[owner].ever;
         for (size_t k = 0; k < keys->count; k += 1 + keys->count / 20) {
             for (size_t i = 0; i < s->node_count; i++) {
-                size_t count = s->nodes[i].core ? gossip_lookup(s->nodes[i].core, keys->keys[k],
-                                                                holders, 64)
-                                                : 0;
+                size_t count = s->nodes[i].core
+                                   ? gossip_lookup(s->nodes[i].core, keys->keys[k], holders, 64)
+                                   : 0;
                 for (size_t h = 0; h < count; h++) {
                     struct sim_node *holder = node_of(s, holders[h].id);
                     if (holder && !sim_keys_has(&holder->ever, keys->keys[k])) {

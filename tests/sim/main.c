@@ -10,7 +10,8 @@
 
 static int usage(const char *what)
 {
-    fprintf(stderr, "sim: %s\nusage: sim [--list] [--scenario NAME] [--nodes N] [--seed S]\n", what);
+    fprintf(stderr, "sim: %s\nusage: sim [--list] [--scenario NAME] [--nodes N] [--seed S]\n",
+            what);
     return 2;
 }
 

@@ -3,7 +3,7 @@
 
 #include "gossip/key.h"
 
-#define VISIBLE_MS 1000  /* the goals, as limits */
+#define VISIBLE_MS 1000 /* the goals, as limits */
 #define EXCLUDED_MS 4000
 #define JOINED_MS 1000
 #define HEALED_MS 30000

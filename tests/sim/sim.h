@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define SIM_NODES_MAX 200
-#define SIM_START_MS 1000000              /* monotonic; anything above 0 */
+#define SIM_START_MS 1000000 /* monotonic; anything above 0 */
 #define SIM_WALL_MS UINT64_C(1800000000000)
 #define SIM_GOSSIP_PORT 5001
 #define SIM_REGISTRY_PORT 5000
@@ -21,7 +21,7 @@
 struct sim_network {
     unsigned loss, duplicate, late, replay;
     unsigned latency_min_us, latency_max_us;
-    unsigned late_max_ms;  /* of packets that come late, and so out of order */
+    unsigned late_max_ms; /* of packets that come late, and so out of order */
     bool tcp_blocked;
 };
 
@@ -44,8 +44,8 @@ struct sim_node {
     uint64_t id, boot; /* persisted; id 0: none yet */
     uint64_t wake_us;
     const struct gossip *armed; /* the life the timer is for */
-    int64_t skew_ms;      /* of its wall clock */
-    unsigned group;       /* nodes of different groups cannot hear one another */
+    int64_t skew_ms;            /* of its wall clock */
+    unsigned group;             /* nodes of different groups cannot hear one another */
     uint64_t stalled_until_us;
     uint64_t started_us, ready_us;
     uint64_t bytes_before; /* sent in earlier lives */
@@ -88,10 +88,10 @@ void sim_run(struct sim *s, uint64_t ms);
 #define SIM_SEEDS_NONE SIZE_MAX
 void sim_start(struct sim *s, size_t node, size_t seeds);
 void sim_start_all(struct sim *s);
-void sim_kill(struct sim *s, size_t node);           /* SIGKILL */
-void sim_leave(struct sim *s, size_t node);          /* SIGTERM: says LEFT, ends half a second on */
+void sim_kill(struct sim *s, size_t node);  /* SIGKILL */
+void sim_leave(struct sim *s, size_t node); /* SIGTERM: says LEFT, ends half a second on */
 void sim_stall(struct sim *s, size_t node, uint64_t ms); /* does not run; packets wait */
-void sim_forget_disk(struct sim *s, size_t node);    /* a new id at the next start */
+void sim_forget_disk(struct sim *s, size_t node);        /* a new id at the next start */
 void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count);
 void sim_del(struct sim *s, size_t node, const uint64_t *keys, size_t count);
 void sim_add_random(struct sim *s, size_t node, size_t count);

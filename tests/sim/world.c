@@ -14,11 +14,11 @@ enum item_kind { ITEM_PACKET, ITEM_TIMER, ITEM_SERVE, ITEM_FETCHED, ITEM_END };
 struct sim_item {
     uint64_t at_us, sequence;
     enum item_kind kind;
-    size_t node; /* whom it happens to */
+    size_t node;               /* whom it happens to */
     const struct gossip *life; /* and in which life; NULL: any */
     uint8_t *bytes;
     size_t len;
-    struct gossip_addr from; /* PACKET */
+    struct gossip_addr from;   /* PACKET */
     struct gossip_fetch fetch; /* SERVE, FETCHED */
     size_t asker;
     int status;

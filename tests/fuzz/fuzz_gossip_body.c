@@ -1,0 +1,35 @@
+/* Sets and snapshots fetched over HTTP, as if their seal had been right. */
+#include "gossip/state.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct gossip_config config = {.label = "fuzz",
+                                   .id = 1,
+                                   .boot_ms = 1000,
+                                   .self = {.addrs = {{.family = GOSSIP_IPV4, .ip = {10, 0, 0, 1}}},
+                                            .gossip_port = 5001,
+                                            .registry_port = 5000},
+                                   .now_ms = 1000,
+                                   .wall_ms = 1000};
+    struct gossip_effects effects;
+    struct gossip *core;
+    if (size < 1 || gossip_new(&config, &core)) {
+        return 0;
+    }
+    gossip_effects_init(&effects);
+    struct gossip_event tick = {.kind = GOSSIP_TICK, .now_ms = 1001, .wall_ms = 1001};
+    gossip_step(core, &tick, &effects);
+    core->effects = &effects;
+    if (data[0] & 1) {
+        (void)gossip_set_apply(core, 2, 2, data + 1, size - 1);
+    } else {
+        (void)gossip_snapshot_apply(core, 2, data + 1, size - 1);
+    }
+    tick.now_ms += 1000;
+    gossip_step(core, &tick, &effects);
+    gossip_effects_done(&effects);
+    gossip_free(core);
+    return 0;
+}

@@ -1,0 +1,108 @@
+#include "support.h"
+
+#include "gossip/change.h"
+
+#include <errno.h>
+
+static int add(struct gossip_changes *c, uint64_t owner, uint32_t version, bool own)
+{
+    struct gossip_op op = {.key = owner * 1000 + version};
+    return gossip_changes_add(c, owner, 1, version, version, &op, 1, true, own);
+}
+
+static size_t write_to(struct gossip_changes *c, size_t room, unsigned copies, uint64_t *ret_first)
+{
+    uint8_t bytes[1200];
+    struct gossip_writer w;
+    struct gossip_dictionary out = {0}, in = {0};
+    struct gossip_reader r, body;
+    struct gossip_ops ops;
+    uint8_t type;
+    gossip_writer_init(&w, bytes, room);
+    size_t written = gossip_changes_write(c, &w, &out, copies);
+    gossip_reader_init(&r, bytes, w.len);
+    if (gossip_read_message(&r, &type, &body) == 1) {
+        assert_int_equal(gossip_ops_read(&body, &in, &ops), 0);
+        *ret_first = ops.owner;
+    }
+    return written;
+}
+
+static void a_change_is_told_eight_times_and_kept_for_pulls(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    uint64_t first;
+    gossip_changes_init(&c);
+    assert_int_equal(add(&c, 5, 1, false), 0);
+    assert_int_equal(add(&c, 5, 1, false), -EEXIST);
+    assert_int_equal(write_to(&c, 1160, 3, &first), 1);
+    assert_int_equal(write_to(&c, 1160, 3, &first), 1);
+    assert_int_equal(write_to(&c, 1160, 3, &first), 1);
+    assert_int_equal(write_to(&c, 1160, 3, &first), 0);
+    assert_int_equal(c.rumours, 0);
+    assert_non_null(gossip_changes_get(&c, 5, 1, 1));
+    assert_null(gossip_changes_get(&c, 5, 2, 1));
+    gossip_changes_done(&c);
+}
+
+static void the_least_told_goes_first_and_own_before_others(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    uint64_t first = 0;
+    gossip_changes_init(&c);
+    add(&c, 1, 1, false);
+    assert_int_equal(write_to(&c, 1160, 1, &first), 1);
+    add(&c, 2, 1, false);
+    assert_int_equal(write_to(&c, 50, 1, &first), 1); /* room for one */
+    assert_int_equal(first, 2);
+    add(&c, 3, 1, false);
+    add(&c, 4, 1, true);
+    assert_int_equal(write_to(&c, 50, 1, &first), 1);
+    assert_int_equal(first, 4);
+    gossip_changes_forget(&c, 3);
+    assert_null(gossip_changes_get(&c, 3, 1, 1));
+    gossip_changes_done(&c);
+}
+
+static void the_oldest_make_room_and_the_caps_hold(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    gossip_changes_init(&c);
+    for (uint32_t version = 1; version <= 3 * LIMIT_GOSSIP_LOG_RECORDS; version++) {
+        assert_int_equal(add(&c, 9, version, false), 0);
+        assert_true(c.by_name.count <= LIMIT_GOSSIP_LOG_RECORDS);
+        assert_true(c.bytes <= LIMIT_GOSSIP_LOG_BYTES && c.rumours <= c.by_name.count);
+    }
+    assert_null(gossip_changes_get(&c, 9, 1, 1));
+    assert_non_null(gossip_changes_get(&c, 9, 1, 3 * LIMIT_GOSSIP_LOG_RECORDS));
+    gossip_changes_done(&c);
+}
+
+static void adding_without_memory_leaves_the_log_as_it_was(void **state)
+{
+    (void)state;
+    SUPPORT_OUT_OF_MEMORY_SWEEP({
+        struct gossip_changes c;
+        gossip_changes_init(&c);
+        for (uint32_t version = 1; version < 30; version++) {
+            int error = add(&c, 9, version, false);
+            assert_true(error == 0 || error == -ENOMEM);
+            assert_int_equal(gossip_changes_get(&c, 9, 1, version) != NULL, error == 0);
+        }
+        gossip_changes_done(&c);
+    });
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_is_told_eight_times_and_kept_for_pulls),
+        cmocka_unit_test(the_least_told_goes_first_and_own_before_others),
+        cmocka_unit_test(the_oldest_make_room_and_the_caps_hold),
+        cmocka_unit_test(adding_without_memory_leaves_the_log_as_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

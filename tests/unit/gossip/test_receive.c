@@ -1,0 +1,268 @@
+/* test_receive.c - what arrives from strangers, forgers and echoes. */
+#include "town.h"
+
+#include "gossip/seal.h"
+#include "gossip/wire.h"
+
+#include <errno.h>
+
+static struct town t;
+
+static const struct gossip_sender mallory = {.id = 0xbad, .boot = 1234567, .salt = 5};
+
+/* A packet of somebody who holds the cluster key but is in nobody's view. */
+static struct letter written_by(struct gossip_seal *seal, struct gossip_writer *w, size_t from)
+{
+    struct gossip_binding binding = {.purpose = GOSSIP_FOR_PACKET};
+    struct letter l = {.from = house_addr(from)};
+    assert_int_equal(gossip_seal_write(seal, &binding, w->bytes, w->len, l.bytes), 0);
+    l.len = (uint16_t)(w->len + GOSSIP_SEAL_OVERHEAD_BYTES);
+    return l;
+}
+
+static void meet(void)
+{
+    town_init(&t);
+    town_start(&t, 0, 0);
+    town_start(&t, 1, 0);
+    town_add(&t, 1, 10, 5);
+    town_run(&t, 1000);
+    t.letter_count = 0;
+}
+
+static void a_packet_heard_twice_counts_once(void **state)
+{
+    (void)state;
+    meet();
+    while (t.last.to.ip[3] != 1) {
+        town_run(&t, 50);
+    }
+    struct gossip_stats before = town_stats(&t, 0);
+    town_hear(&t, 0, &t.last);
+    assert_int_equal(town_stats(&t, 0).drop_replay, before.drop_replay + 1);
+    assert_int_equal(town_stats(&t, 0).packets_out, before.packets_out);
+    town_done(&t);
+}
+
+static void noise_is_counted_by_kind_and_never_answered(void **state)
+{
+    (void)state;
+    meet();
+    struct letter l = t.last;
+    struct gossip_stats before = town_stats(&t, 0);
+    l.len = 39;
+    town_hear(&t, 0, &l);
+    assert_int_equal(town_stats(&t, 0).drop_short, before.drop_short + 1);
+    l = t.last;
+    l.bytes[0] = 2;
+    town_hear(&t, 0, &l);
+    assert_int_equal(town_stats(&t, 0).drop_version, before.drop_version + 1);
+    l = t.last;
+    memset(l.bytes + 2, 0x77, 6); /* a sender nobody knows */
+    l.bytes[1] ^= 1;
+    town_hear(&t, 0, &l);
+    assert_int_equal(town_stats(&t, 0).drop_key, before.drop_key + 1);
+    l = t.last;
+    memset(l.bytes + 2, 0x77, 22);
+    town_hear(&t, 0, &l);
+    assert_int_equal(town_stats(&t, 0).drop_seal, before.drop_seal + 1);
+    assert_int_equal(t.letter_count, 0);
+    town_done(&t);
+}
+
+static void a_stranger_is_challenged_with_no_more_than_it_sent(void **state)
+{
+    (void)state;
+    meet();
+    struct gossip_seal *seal;
+    uint8_t bytes[512];
+    struct gossip_writer w;
+    assert_int_equal(gossip_seal_new("town", NULL, 0, &seal), 0);
+    assert_int_equal(gossip_seal_set_sender(seal, &mallory), 0);
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    struct gossip_ping ping = {.nonce = 1};
+    gossip_ping_write(&w, &ping);
+    struct letter l = written_by(seal, &w, 5);
+    town_hear(&t, 0, &l);
+    assert_int_equal(t.letter_count, 1);
+    assert_true(t.letters[0].len <= l.len);
+    /* An echo of a challenge that was never made is one more challenge, and no membership. */
+    t.letter_count = 0;
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    size_t mark = gossip_write_begin(&w, GOSSIP_MSG_ECHO);
+    gossip_write64(&w, 12345);
+    gossip_write_end(&w, mark);
+    struct gossip_alive alive = {.id = mallory.id,
+                                 .boot = mallory.boot,
+                                 .salt = mallory.salt,
+                                 .addrs = {house_addr(5)},
+                                 .gossip_port = 5001,
+                                 .registry_port = 5000};
+    gossip_alive_write(&w, &alive);
+    l = written_by(seal, &w, 5);
+    struct gossip_member_view view;
+    town_hear(&t, 0, &l);
+    assert_false(town_member(&t, 0, mallory.id, &view));
+    assert_int_equal(town_stats(&t, 0).challenged, 3); /* house 1 was the first of them */
+    gossip_seal_free(seal);
+    town_done(&t);
+}
+
+/* Speaks as a member: introduced by challenge, as anybody is. */
+static void introduce(struct gossip_seal *seal)
+{
+    uint8_t bytes[512], out[LIMIT_GOSSIP_PACKET_BYTES];
+    struct gossip_writer w;
+    struct gossip_header h;
+    struct gossip_reader r, body;
+    struct gossip_binding binding = {.purpose = GOSSIP_FOR_PACKET};
+    uint8_t type;
+    struct gossip_ping ping = {.nonce = 1};
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    gossip_ping_write(&w, &ping);
+    struct letter l = written_by(seal, &w, 5);
+    town_hear(&t, 0, &l);
+    struct letter *challenge = &t.letters[t.letter_count - 1];
+    assert_int_equal(gossip_seal_peek(challenge->bytes, challenge->len, &h), 0);
+    assert_int_equal(gossip_seal_open(seal, &h, &binding, challenge->bytes, challenge->len, out),
+                     0);
+    gossip_reader_init(&r, out, (size_t)challenge->len - GOSSIP_SEAL_OVERHEAD_BYTES);
+    assert_int_equal(gossip_read_message(&r, &type, &body), 1);
+    assert_int_equal(type, GOSSIP_MSG_CHALLENGE);
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    size_t mark = gossip_write_begin(&w, GOSSIP_MSG_ECHO);
+    gossip_write64(&w, gossip_read64(&body));
+    gossip_write_end(&w, mark);
+    struct gossip_alive alive = {.id = mallory.id,
+                                 .boot = mallory.boot,
+                                 .salt = mallory.salt,
+                                 .addrs = {house_addr(5)},
+                                 .gossip_port = 5001,
+                                 .registry_port = 5000};
+    gossip_alive_write(&w, &alive);
+    l = written_by(seal, &w, 5);
+    town_hear(&t, 0, &l);
+    struct gossip_member_view view;
+    assert_true(town_member(&t, 0, mallory.id, &view));
+    t.letter_count = 0;
+}
+
+static void members_with_impossible_addresses_are_not_taken(void **state)
+{
+    (void)state;
+    static const struct gossip_addr rows[] = {
+        {.family = GOSSIP_IPV4, .ip = {127, 0, 0, 1}},
+        {.family = GOSSIP_IPV4, .ip = {224, 0, 0, 1}},
+        {.family = GOSSIP_IPV4, .ip = {0}},
+        {.family = GOSSIP_IPV4, .ip = {169, 254, 1}},
+        {.family = GOSSIP_IPV6, .ip = {0xfe, 0x80}},
+        {.family = GOSSIP_IPV6, .ip = {0xff, 2}},
+    };
+    meet();
+    struct gossip_seal *seal;
+    assert_int_equal(gossip_seal_new("town", NULL, 0, &seal), 0);
+    assert_int_equal(gossip_seal_set_sender(seal, &mallory), 0);
+    introduce(seal);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t bytes[512];
+        struct gossip_writer w;
+        struct gossip_member_view view;
+        struct gossip_alive alive = {.id = 0x500 + i,
+                                     .boot = 77,
+                                     .salt = 1,
+                                     .addrs = {rows[i]},
+                                     .gossip_port = 5001,
+                                     .registry_port = 5000};
+        gossip_writer_init(&w, bytes, sizeof(bytes));
+        gossip_alive_write(&w, &alive);
+        struct letter l = written_by(seal, &w, 5);
+        town_hear(&t, 0, &l);
+        assert_false(town_member(&t, 0, alive.id, &view));
+        assert_int_equal(town_stats(&t, 0).drop_address, i + 1);
+    }
+    gossip_seal_free(seal);
+    town_done(&t);
+}
+
+static void what_a_later_release_adds_is_skipped_and_counted(void **state)
+{
+    (void)state;
+    meet();
+    struct gossip_seal *seal;
+    uint8_t bytes[512];
+    struct gossip_writer w;
+    assert_int_equal(gossip_seal_new("town", NULL, 0, &seal), 0);
+    assert_int_equal(gossip_seal_set_sender(seal, &mallory), 0);
+    introduce(seal);
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    size_t mark = gossip_write_begin(&w, (enum gossip_message)200);
+    gossip_write64(&w, 1);
+    gossip_write_end(&w, mark);
+    mark = gossip_write_begin(&w, GOSSIP_MSG_PING);
+    gossip_write48(&w, 0);
+    gossip_write32(&w, 99);
+    gossip_write64(&w, 0);
+    gossip_write8(&w, 0);
+    gossip_write16(&w, 0);
+    gossip_write64(&w, 4711); /* a field of later */
+    gossip_write_end(&w, mark);
+    struct letter l = written_by(seal, &w, 5);
+    town_hear(&t, 0, &l);
+    assert_int_equal(town_stats(&t, 0).skipped_messages, 1);
+    assert_int_equal(town_stats(&t, 0).skipped_fields, 1);
+    assert_int_equal(town_stats(&t, 0).drop_malformed, 0);
+    assert_true(t.letter_count >= 1); /* the ping was answered all the same */
+    gossip_seal_free(seal);
+    town_done(&t);
+}
+
+static void changes_out_of_order_are_put_in_order_and_lies_are_not_taken(void **state)
+{
+    (void)state;
+    meet();
+    struct gossip_seal *seal;
+    uint8_t bytes[512];
+    struct gossip_writer w;
+    struct gossip_holder holder;
+    assert_int_equal(gossip_seal_new("town", NULL, 0, &seal), 0);
+    assert_int_equal(gossip_seal_set_sender(seal, &mallory), 0);
+    introduce(seal);
+    uint64_t hash = 0;
+    struct letter letters[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        struct gossip_dictionary d = {0};
+        struct gossip_op op = {.key = 900 + i};
+        hash ^= gossip_mix(op.key);
+        gossip_writer_init(&w, bytes, sizeof(bytes));
+        gossip_ops_write(&w, &d, mallory.id, (uint32_t)mallory.boot, i + 1,
+                         i == 3 ? hash + 1 : hash, &op, 1);
+        letters[i] = written_by(seal, &w, 5);
+    }
+    town_hear(&t, 0, &letters[2]);
+    town_hear(&t, 0, &letters[1]);
+    assert_int_equal(gossip_lookup(t.core[0], 902, &holder, 1), 0);
+    assert_int_equal(town_stats(&t, 0).ops_early, 2);
+    town_hear(&t, 0, &letters[0]);
+    for (uint64_t key = 900; key < 903; key++) {
+        assert_int_equal(gossip_lookup(t.core[0], key, &holder, 1), 1);
+        assert_int_equal(holder.id, mallory.id);
+    }
+    town_hear(&t, 0, &letters[3]); /* its hash is not that of the set it makes */
+    assert_int_equal(gossip_lookup(t.core[0], 903, &holder, 1), 0);
+    assert_int_equal(town_stats(&t, 0).hash_mismatches, 1);
+    gossip_seal_free(seal);
+    town_done(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_packet_heard_twice_counts_once),
+        cmocka_unit_test(noise_is_counted_by_kind_and_never_answered),
+        cmocka_unit_test(a_stranger_is_challenged_with_no_more_than_it_sent),
+        cmocka_unit_test(members_with_impossible_addresses_are_not_taken),
+        cmocka_unit_test(what_a_later_release_adds_is_skipped_and_counted),
+        cmocka_unit_test(changes_out_of_order_are_put_in_order_and_lies_are_not_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
