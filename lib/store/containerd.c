@@ -90,6 +90,7 @@ void containerd_call_failed(struct containerd *c, const char *what, const char *
         return;
     }
     c->counters.failed_calls++;
+    why = why[0] ? why : "no reason was given";
     if (c->phase == CONTAINERD_LIVE) {
         log_warn("call to containerd failed", LOG_STR("call", what), LOG_STR("err", why));
         containerd_relist_soon(c);
