@@ -216,7 +216,7 @@ static int node_start_stores(struct node *n, struct error *err)
         return error_set(err, -ENOMEM, "out of memory");
     }
     for (; n->layout_count < o->layouts.count; n->layout_count++) {
-        int r = layout_new(n->loop, n->inventory, o->layouts.items[n->layout_count], NULL, NULL,
+        int r = layout_new(n->loop, n->inventory, o->layouts.items[n->layout_count],
                            &n->layouts[n->layout_count], err);
         if (r < 0) {
             return error_wrap(err, r, "--store");
