@@ -77,7 +77,7 @@ static void the_range_retry_after_a_mismatch_is_served_by_another(void **state)
     assert_int_equal(f->client.status, 206);
     assert_int_equal(f->client.body_bytes, BLOB_BYTES - got);
     assert_memory_equal(f->body, f->blob + got, (size_t)(BLOB_BYTES - got));
-    assert_int_equal(atomic_load(&f->peers[0].requests), 3); /* two bodies, one doubt */
+    assert_int_equal(atomic_load(&f->peers[0].requests), 4); /* two bodies; doubt, and proof */
 }
 
 static void what_containerd_holds_is_not_doubted(void **state)
