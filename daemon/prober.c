@@ -93,7 +93,7 @@ static int probe_receive(struct probe *p, struct error *err)
     if (p->bytes < STATUS_LINE_BYTES) {
         return 0;
     }
-    if (strncmp(p->status, "HTTP/1.", 7) || strncmp(p->status + 8, " 200 ", 5)) {
+    if (strncmp(p->status, "HTTP/1.", 7) != 0 || strncmp(p->status + 8, " 200 ", 5) != 0) {
         return probe_fail(p, -EPROTO, "not ready", err);
     }
     return 1;

@@ -333,7 +333,7 @@ int files_list(int dir, struct text_list *names, struct error *err)
     int r = 0;
     struct dirent *entry;
     while (r == 0 && (errno = 0, entry = readdir(stream))) {
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             r = text_list_add(names, entry->d_name);
         }
     }

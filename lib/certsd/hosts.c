@@ -237,7 +237,7 @@ bool hosts_is_generated(const char *text, size_t bytes)
     toml_reader_init(&reader, text, bytes);
     while ((r = toml_next(&reader, &s, NULL)) > 0 && s.kind != TOML_TABLE) {
     }
-    if (r <= 0 || s.bytes < strlen(table) || memcmp(s.text, table, strlen(table)) ||
+    if (r <= 0 || s.bytes < strlen(table) || memcmp(s.text, table, strlen(table)) != 0 ||
         toml_next(&reader, &s, NULL) <= 0 ||
         (!statement_is(&s, "capabilities = ['pull', 'resolve']") &&
          !statement_is(&s, "capabilities = ['pull']"))) {

@@ -74,7 +74,7 @@ static int parse_url(const char *text, bool bare_ipv6, struct registry_url *ret_
     static const char *const schemes[] = {"http", "https"};
     for (size_t i = 0; i < 2; i++) {
         size_t n = strlen(schemes[i]);
-        if (strncasecmp(text, schemes[i], n) || strncmp(text + n, "://", 3)) {
+        if (strncasecmp(text, schemes[i], n) != 0 || strncmp(text + n, "://", 3) != 0) {
             continue;
         }
         struct registry_url url = {0};

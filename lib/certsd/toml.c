@@ -259,7 +259,7 @@ static bool is_bare(int c)
 
 static int take_key_part(struct toml_reader *r, struct toml_statement *s, struct error *err)
 {
-    size_t begin = s->key_bytes, at = r->at, end;
+    size_t begin = s->key_bytes, at = r->at, end = at;
     int quote = peek(r, 0);
     if (quote == '"' || quote == '\'') {
         r->at++;

@@ -34,8 +34,8 @@ static int multiaddr_parse(const char *text, struct host_port *ret_peer)
     }
     bool ipv4 = !strcmp(kind, "ip4"), ipv6 = !strcmp(kind, "ip6");
     bool dns = !strcmp(kind, "dns") || !strcmp(kind, "dns4") || !strcmp(kind, "dns6");
-    if ((strcmp(transport, "tcp") && strcmp(transport, "udp")) || (!ipv4 && !ipv6 && !dns) ||
-        (ipv4 && inet_pton(AF_INET, host, binary) != 1) ||
+    if ((strcmp(transport, "tcp") != 0 && strcmp(transport, "udp") != 0) ||
+        (!ipv4 && !ipv6 && !dns) || (ipv4 && inet_pton(AF_INET, host, binary) != 1) ||
         (ipv6 && inet_pton(AF_INET6, host, binary) != 1)) {
         return -EINVAL;
     }

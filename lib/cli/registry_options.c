@@ -48,7 +48,7 @@ static int complete_stores(struct registry_options *o, struct error *err)
     size_t n = strlen(LAYOUT_PREFIX);
     for (size_t i = 0; i < o->stores.count; i++) {
         const char *text = o->stores.items[i];
-        if (strncmp(text, LAYOUT_PREFIX, n) || !text[n]) {
+        if (strncmp(text, LAYOUT_PREFIX, n) != 0 || !text[n]) {
             return error_set(err, -EINVAL, "--store: \"%.200s\" is not allowed, give %sDIR", text,
                              LAYOUT_PREFIX);
         }

@@ -71,7 +71,7 @@ static int value_duration_part(const char **text, uint64_t *total_ns)
     }
     for (size_t i = 0; digits && i < sizeof units / sizeof *units; i++) {
         size_t n = strlen(units[i].name);
-        if (strncmp(p, units[i].name, n)) {
+        if (strncmp(p, units[i].name, n) != 0) {
             continue;
         }
         uint64_t ns;
