@@ -32,12 +32,13 @@ class Layout:
         return os.path.join(self.directory, "blobs", *digest.split(":"))
 
     def put(self, data, media_type):
-        """Adds a blob; returns its descriptor."""
+        """Adds a blob unless a file of its name is there; returns its descriptor."""
         if not isinstance(data, bytes):
             data = json.dumps(data).encode()
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        with open(self.path(digest), "wb") as f:
-            f.write(data)
+        if not os.path.exists(self.path(digest)):
+            with open(self.path(digest), "wb") as f:
+                f.write(data)
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
     def name(self, descriptor, name=None):

@@ -14,7 +14,7 @@ from support import (NEXT_TO_NOTHING, Sent, assert_holds, assert_seconds, blob_p
                      manifest_path, paths, split, wait_known, wait_members, write_basic_auth)
 
 LAYER_MB = 2.0
-SMALL_MB = 0.5
+SMALL_MB = 1.5  # the first layer is busybox and random bytes, the second these alone
 
 pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
 
@@ -296,8 +296,10 @@ def test_what_changed_while_containerd_or_the_daemon_was_away_is_not_missed():
         node.pull(names[0])
         wait_known(l, names[0], before)
         node.daemon.freeze()
-        node.pull(names[1])  # its mirror is silent: straight from upstream
+        node.use_mirror(l.upstream, False)
+        node.pull(names[1])
         node.remove(names[0])
+        node.use_mirror(l.upstream)
         node.daemon.thaw()
         wait_known(l, names[1], during)
         l.settle(lambda: other.get(manifest_path(names[0])).status == 404)
@@ -372,7 +374,7 @@ def test_basic_auth_guards_the_registry_and_peers_know_the_password(tmp_path):
         l.settle(lambda: all(n.get(path, "HEAD", headers).status == 200 for n in l.nodes
                              for path in paths(reference, image)), what="the image to be known")
         pull_from_peers(l, two, reference, image)
-        assert two.daemon.metric("spegel_served_bytes_total", source="peer") > image.size_bytes
+        assert two.daemon.metric("spegel_served_bytes_total", source="peer") >= image.size_bytes
         wrong = {"Authorization": "Basic " + base64.b64encode(b"spegel:sword").decode()}
         for path in ("/v2/", manifest_path(reference), "/v2/_catalog"):
             for refused in ({}, wrong):

@@ -1,0 +1,214 @@
+"""The daemon as a process: how it starts, what stops it from starting, how it ends."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+
+import lab
+from lab import images, spegel, web
+from layouts import Layout
+from support import assert_seconds, knows, paths, wait_known
+
+BLOB = random.Random(12).randbytes(4_000_000)
+
+pytestmark = pytest.mark.usefixtures("built_daemon")
+
+
+def run_registry(host, *args, timeout_s=20):
+    """Runs a daemon to its end: (exit status, log lines as JSON)."""
+    done = host.run([spegel.binary(), "registry", *args], check=False, timeout=timeout_s)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def layout_node(tmp_path):
+    """A daemon that serves a layout, and a client behind a slow link to it."""
+    layout = Layout(tmp_path / "store")
+    _, manifest = layout.image("example.com/app:v1", [BLOB])
+    with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
+        node = l.add_node(start=False, stores=[layout.directory])
+        l.start()
+        node.client = l.add_host("client", 20)
+        node.blob_url = f"{node.daemon.url}/v2/app/blobs/{manifest['layers'][0]['digest']}"
+        yield node
+
+
+# --- ending ---
+
+
+def is_ready(node):
+    try:
+        return node.get("/readyz", timeout_s=1.0).status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_running_streams_end_before_the_daemon_does(layout_node, number):
+    node = layout_node
+    connection, reply = web.open_url(node.client, node.blob_url)
+    got = reply.read(100_000)
+    node.daemon.signal(number)
+    time.sleep(0.2)
+    assert node.daemon.alive and not is_ready(node)
+    got += reply.read()
+    assert got == BLOB
+    connection.close()
+    begun = time.monotonic()
+    assert node.daemon.wait() == 0
+    assert_seconds(time.monotonic() - begun, 1.0, "ending after the last stream")
+
+
+def test_a_second_signal_ends_it_at_once(layout_node):
+    node = layout_node
+    connection, reply = web.open_url(node.client, node.blob_url)
+    reply.read(100_000)
+    node.daemon.signal(signal.SIGTERM)
+    time.sleep(0.2)
+    assert node.daemon.alive
+    node.daemon.signal(signal.SIGTERM)
+    begun = time.monotonic()
+    node.daemon.stop()
+    assert_seconds(time.monotonic() - begun, 0.5, "ending")
+    connection.close()
+
+
+def test_a_node_that_leaves_is_forgotten_at_once(tmp_path):
+    layout = Layout(tmp_path / "store")
+    _, manifest = layout.image("example.com/app:v1", [BLOB])
+    path = f"/v2/app/blobs/{manifest['layers'][0]['digest']}?ns=example.com"
+    with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
+        leaving = l.add_node(start=False, stores=[layout.directory])
+        others = [l.add_node(start=False) for _ in range(3)]
+        l.start()
+        l.settle(lambda: all(n.get(path, "HEAD").status == 200 for n in others))
+        assert leaving.daemon.stop() == 0
+        seconds = l.settle(lambda: all(n.get(path, "HEAD").status == 404 for n in others))
+        assert_seconds(seconds, 0.5, "forgetting")
+        for node in others:
+            reply = node.get(path)
+            assert json.loads(reply.body)["errors"][0]["detail"]["attempts"] == []
+
+
+def test_an_idle_daemon_ends_at_once_and_says_only_json():
+    with lab.Lab(nodes=1, upstream=False, containerd=False) as l:
+        daemon = l.nodes[0].daemon
+        begun = time.monotonic()
+        assert daemon.stop() == 0
+        assert_seconds(time.monotonic() - begun, 1.0, "ending")
+        for line in daemon.log().splitlines():
+            assert {"time", "level", "msg"} <= set(json.loads(line))
+
+
+# --- what it cannot do without ---
+
+
+@pytest.mark.parametrize("flag, protocol", [("--registry-addr", "tcp"), ("--router-addr", "udp"),
+                                            ("--metrics-addr", "tcp")])
+def test_an_address_in_use_is_one_clear_line_and_exit_1(layout_node, tmp_path, flag, protocol):
+    ports = {"--registry-addr": 5000, "--router-addr": 5001, "--metrics-addr": 9090}
+    args = []
+    for name, port in ports.items():
+        args += [name, f":{port if name == flag else port + 1000}"]
+    status, lines = run_registry(layout_node.host, "--store", f"oci-layout:{tmp_path}/store", *args)
+    assert status == 1
+    errors = [line for line in lines if line["level"] == "ERROR"]
+    assert len(errors) == 1
+    text = errors[0]["err"]
+    assert flag in text and str(ports[flag]) in text and "in use" in text, text
+
+
+def test_addresses_that_cannot_be_and_unwritable_paths_are_one_clear_line_and_exit_1(layout_node,
+                                                                                     tmp_path):
+    store = f"oci-layout:{tmp_path}/store"
+    other_ports = ["--registry-addr", ":6000", "--router-addr", ":6001", "--metrics-addr", ":6002"]
+    (tmp_path / "file").write_text("")
+    for args, words in (
+            (["--registry-addr", "192.0.2.1:6000"], "192.0.2.1"),
+            (["--data-dir", str(tmp_path / "file" / "sub")], "file/sub"),
+            (["--mirrored-registries", "registry.lab:5000"], "registry.lab:5000")):
+        status, lines = run_registry(layout_node.host, "--store", store, *other_ports, *args)
+        assert status == 1, (args, lines)
+        errors = [line for line in lines if line["level"] == "ERROR"]
+        assert len(errors) == 1 and words in errors[0]["err"], (args, lines)
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--registry-addr", "nonsense"], ["--registry-addr", "nonsense"]),
+    (["--mirror-resolve-timeout", "20"], ["--mirror-resolve-timeout", '"20"']),
+    (["--mirror-resolve-retries", "-1"], ["--mirror-resolve-retries", "-1"]),
+    (["--bootstrap-kind", "magic"], ["--bootstrap-kind", "magic", "dns"]),
+    (["--no-such-flag"], ["no-such-flag"]),
+    ([], ["--bootstrap-kind"]),
+])
+def test_bad_flags_are_named_with_what_is_allowed_and_exit_2(layout_node, args, words):
+    done = layout_node.host.run([spegel.binary(), "registry", *args], check=False, timeout=20)
+    assert done.returncode == 2
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and all(word in errors[0] for word in words), done.stdout
+
+
+# --- what may come later ---
+
+
+def test_a_containerd_that_comes_later_is_waited_for(installed_containerd):
+    with lab.Lab(nodes=0) as l:
+        node = l.add_node(start=False)
+        node.daemon.peers = [node.router]
+        node.daemon.launch()
+        l.settle(lambda: node.daemon.alive and answers(node, "/livez") == 200,
+                 what="the daemon to live")
+        time.sleep(1.0)
+        reply = node.get("/readyz")
+        assert reply.status == 503 and json.loads(reply.body)["contents_listed"] is False
+        log = [json.loads(line) for line in node.daemon.log().splitlines()]
+        about = [line for line in log if node.containerd.socket in json.dumps(line)]
+        assert 1 <= len(about) <= 3, "it says once what it waits for"
+        node.containerd.start()
+        l.settle(lambda: answers(node, "/readyz") == 200, 6.0, "the daemon to be ready")
+        image = images.image(layers=1, layer_mb=0.5)
+        reference = l.push(image)
+        node.pull(reference)
+        wait_known(l, reference, image)
+
+
+def answers(node, path):
+    try:
+        return node.get(path, timeout_s=1.0).status
+    except OSError:
+        return None
+
+
+def test_ready_holds_when_containerd_goes_and_its_blobs_are_served_on(installed_containerd):
+    with lab.Lab(nodes=2) as l:
+        image = images.image(layers=1, layer_mb=0.5)
+        reference = l.push(image)
+        holder, other = l.nodes
+        holder.pull(reference)
+        wait_known(l, reference, image)
+        holder.containerd.stop()
+        time.sleep(0.5)
+        reply = holder.get("/readyz")
+        assert reply.status == 200 and json.loads(reply.body)["containerd_connected"] is False
+        assert holder.daemon.metric("spegel_containerd_connected") == 0
+        assert knows(other, reference, image)
+        other.pull(reference)
+
+
+def test_blobs_that_vanish_while_containerd_is_away_are_not_offered(installed_containerd):
+    with lab.Lab(nodes=2) as l:
+        image = images.image(layers=2, layer_mb=0.5)
+        reference = l.push(image)
+        holder, other = l.nodes
+        holder.pull(reference)
+        wait_known(l, reference, image)
+        holder.containerd.stop()
+        for digest in image.digests:
+            os.unlink(holder.containerd.blob_path(digest))
+        for path in paths(reference, image):
+            l.settle(lambda path=path: other.get(path, "HEAD").status == 404, what=path)
+        assert holder.daemon.alive
