@@ -2,6 +2,8 @@
  * blocking one: what test_mirror.c and test_mirror_faults.c share. */
 #pragma once
 
+#include <signal.h>
+
 #include "base/limits.h"
 #include "registry/mirror.h"
 #include "scripted_peer.h"
@@ -104,6 +106,7 @@ static inline int fixture_set_up(void **state)
 {
     struct mirror_fixture *f = calloc(1, sizeof(*f));
     struct error err;
+    (void)signal(SIGPIPE, SIG_IGN); /* as the daemon does: splice raises it */
     assert_int_equal(loop_new(&f->loop), 0);
     f->config = (struct mirror_config){.resolve_timeout_ms = 20,
                                        .resolve_retries = 3,
