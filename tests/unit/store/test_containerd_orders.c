@@ -33,19 +33,20 @@ static void it_subscribes_before_it_lists(void **state)
 static void a_name_that_changes_during_the_listing_is_fetched_after_it(void **state)
 {
     struct script *s = *state;
-    struct digest old = script_commit(s, "old"), new = script_commit(s, "new");
+    struct digest both[2] = {script_commit(s, "old"), script_commit(s, "new")};
+    const struct digest *old = &both[0], *new = &both[1];
     script_begin(s);
     int32_t list = script_call(s, GRPC_IMAGES_LIST);
-    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), &new, 3);
+    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), both, 2, 3);
     script_image_event(s, "/images/update", APP);
     assert_false(script_is_called(s, GRPC_IMAGES_GET));
-    script_answer_images(s, list, APP, &old); /* a snapshot from before the event */
+    script_answer_images(s, list, APP, old); /* a snapshot from before the event */
     int32_t get = script_call(s, GRPC_IMAGES_GET);
-    assert_false(script_app_is(s, &old));
-    script_answer_image(s, get, &new);
+    assert_false(script_app_is(s, old));
+    script_answer_image(s, get, new);
     script_run(s, 50);
-    assert_true(script_app_is(s, &new));
-    assert_int_equal(s->added, 2); /* the tag and its target, each once */
+    assert_true(script_app_is(s, new));
+    assert_int_equal(s->added, 3); /* the tag and both blobs, each once */
     assert_int_equal(s->removed, 0);
 }
 
@@ -191,7 +192,7 @@ static void a_file_removed_during_the_listing_is_not_brought_back_by_it(void **s
     script_answer_images(s, script_call(s, GRPC_IMAGES_LIST), NULL, NULL);
     assert_int_equal(unlink(script_path(s, &d)), 0);
     script_run(s, 20);
-    script_answer_contents(s, list, &d, 3);
+    script_answer_contents(s, list, &d, 1, 3);
     assert_true(socket_server_wait(s->loop, &s->ups, 1, SCRIPT_WAIT_MS) < SCRIPT_WAIT_MS);
     script_run(s, 50);
     assert_false(script_holds(s, &d));
@@ -206,10 +207,59 @@ static void a_file_that_comes_during_the_listing_is_asked_for_after_it(void **st
     script_answer_images(s, script_call(s, GRPC_IMAGES_LIST), NULL, NULL);
     struct digest d = script_commit(s, "new");
     assert_false(script_is_called(s, GRPC_CONTENT_INFO));
-    script_answer_contents(s, list, NULL, 0);
+    script_answer_contents(s, list, NULL, 0, 0);
     script_answer_info(s, script_call(s, GRPC_CONTENT_INFO), 3);
     assert_true(script_comes_to_hold(s, &d));
     assert_int_equal(s->removed, 0);
+}
+
+static void a_file_replaced_during_the_listing_is_asked_for_after_it(void **state)
+{
+    struct script *s = *state;
+    struct digest d = script_commit(s, "one");
+    script_begin(s);
+    int32_t list = script_call(s, GRPC_CONTENT_LIST);
+    script_answer_images(s, script_call(s, GRPC_IMAGES_LIST), NULL, NULL);
+    assert_int_equal(unlink(script_path(s, &d)), 0);
+    (void)script_commit(s, "one"); /* downloaded again, not yet committed */
+    script_run(s, 20);
+    script_answer_contents(s, list, &d, 1, 3); /* what was there before */
+    int32_t info = script_call(s, GRPC_CONTENT_INFO);
+    assert_false(script_holds(s, &d));
+    script_answer_info(s, info, 3);
+    assert_true(script_comes_to_hold(s, &d));
+}
+
+static void stop(void *arg)
+{
+    loop_stop(arg);
+}
+
+static void a_file_removed_at_any_turn_of_a_listing_ends_as_not_held(void **state)
+{
+    (void)state;
+    for (int turns = 1; turns < 12; turns++) {
+        struct script s;
+        script_init(&s);
+        struct digest d = script_commit(&s, "one");
+        script_begin(&s);
+        script_answer_images(&s, script_call(&s, GRPC_IMAGES_LIST), NULL, NULL);
+        script_answer_contents(&s, script_call(&s, GRPC_CONTENT_LIST), &d, 1, 3);
+        for (int i = 0; i < turns; i++) {
+            struct defer end;
+            defer_init(&end, stop, s.loop);
+            defer_start(s.loop, &end);
+            loop_run(s.loop);
+            defer_stop(&end);
+        }
+        (void)usleep(2000); /* a scan that has begun has seen the file */
+        assert_int_equal(unlink(script_path(&s, &d)), 0);
+        script_run(&s, 40);
+        assert_int_equal(s.ups, 1);
+        assert_false(script_holds(&s, &d));
+        assert_int_equal(s.added, s.removed);
+        script_done(&s);
+    }
 }
 
 static void an_answer_from_before_a_listing_is_asked_for_anew_after_it(void **state)
@@ -221,7 +271,7 @@ static void an_answer_from_before_a_listing_is_asked_for_anew_after_it(void **st
     int32_t list = script_call(s, GRPC_CONTENT_LIST); /* the second one, after a second */
     script_answer_info(s, info, 3);
     script_run(s, 50);
-    script_answer_contents(s, list, NULL, 0); /* older still */
+    script_answer_contents(s, list, NULL, 0, 0); /* older still */
     info = script_call(s, GRPC_CONTENT_INFO);
     script_answer_info(s, info, 3);
     assert_true(script_comes_to_hold(s, &d));
@@ -278,7 +328,7 @@ the_end_of_the_subscription_means_listing_everything_again_and_nothing_twice(voi
     struct digest d = script_commit(s, "one");
     script_begin(s);
     script_answer_images(s, script_call(s, GRPC_IMAGES_LIST), APP, &d);
-    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), &d, 3);
+    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), &d, 1, 3);
     assert_true(script_comes_to_hold(s, &d));
     assert_int_equal(s->added, 2);
     assert_int_equal(nghttp2_submit_rst_stream(s->peer->h2, 0, s->subscription, 2), 0);
@@ -288,7 +338,7 @@ the_end_of_the_subscription_means_listing_everything_again_and_nothing_twice(voi
     script_forget_connection(s);
     script_begin(s);
     script_answer_images(s, script_call(s, GRPC_IMAGES_LIST), APP, &d);
-    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), &d, 3);
+    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), &d, 1, 3);
     assert_true(socket_server_wait(s->loop, &s->ups, 2, SCRIPT_WAIT_MS) < SCRIPT_WAIT_MS);
     assert_int_equal(s->added, 2);
     assert_int_equal(s->removed, 0);
@@ -320,6 +370,8 @@ int main(void)
         TEST(a_file_of_another_size_is_not_held),
         TEST(a_file_removed_during_the_listing_is_not_brought_back_by_it),
         TEST(a_file_that_comes_during_the_listing_is_asked_for_after_it),
+        TEST(a_file_replaced_during_the_listing_is_asked_for_after_it),
+        cmocka_unit_test(a_file_removed_at_any_turn_of_a_listing_ends_as_not_held),
         TEST(an_answer_from_before_a_listing_is_asked_for_anew_after_it),
         TEST(malformed_contents_are_left_out_and_counted),
         TEST(a_listing_that_makes_no_sense_leads_to_a_new_connection),
