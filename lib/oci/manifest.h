@@ -15,21 +15,22 @@
 
 struct manifest_child {
     struct digest digest;
-    int64_t size_bytes; /* -1 when absent */
-    bool is_manifest;   /* listed under `manifests`, or of a manifest's media type */
+    int64_t size_bytes;                /* -1 when absent */
+    bool is_manifest;                  /* listed under `manifests`, or of a manifest's media type */
     char media_type[MEDIA_TYPE_BYTES]; /* "" when absent or too long */
 };
 
 struct manifest {
     /* `mediaType`, else ""; all media types here are sane ones, others count as absent */
     char media_type[MEDIA_TYPE_BYTES];
-    bool is_index; /* has `manifests` */
+    bool is_index;                        /* has `manifests` */
     char artifact_type[MEDIA_TYPE_BYTES]; /* artifactType, else the config's media type */
     bool has_subject;
     struct digest subject;
     struct manifest_child *children; /* config and layers, or manifests; owned */
     size_t child_count;
-    char *annotations_json; /* the `annotations` object as text, NULL when absent or very long; owned */
+    char *annotations_json; /* the `annotations` object as text, NULL when absent or very long;
+                               owned */
 };
 
 /* 0, -EPROTO (not JSON, or not a manifest; sentence in err), -E2BIG (over a limit), -ENOMEM.

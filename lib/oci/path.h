@@ -21,8 +21,8 @@ enum path_kind {
     PATH_CATALOG,   /* /v2/_catalog */
     PATH_TAGS,      /* /v2/<name>/tags/list */
     PATH_REFERRERS, /* /v2/<name>/referrers/<digest> */
-    PATH_OTHER,     /* not under /v2: `plain` holds the path (probes, metrics, /id, /cluster/v1/…) */
-    PATH_UNKNOWN,   /* under /v2 but none of these: 404 */
+    PATH_OTHER, /* not under /v2: `plain` holds the path (probes, metrics, /id, /cluster/v1/…) */
+    PATH_UNKNOWN, /* under /v2 but none of these: 404 */
 };
 
 struct path {
