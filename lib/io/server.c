@@ -22,7 +22,9 @@ static void reap(void *arg)
 static void drain_over(void *arg)
 {
     struct server *s = arg;
-    s->drained(s->drained_arg);
+    void (*drained)(void *arg) = s->drained;
+    s->drained = NULL;
+    drained(s->drained_arg); /* may free the server */
 }
 
 static void close_all(struct server *s)
