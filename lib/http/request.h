@@ -21,13 +21,13 @@ struct http_request {
     const char *target; /* as sent, origin form */
     bool http_1_0, keep_alive, has_body, expect_continue;
     const char *host, *range, *if_none_match, *if_range, *accept, *authorization, *user_agent;
-    const char *spegel_mirrored;  /* X-Spegel-Mirrored */
-    const char *spegel_mirror;    /* X-Spegel-Mirror */
-    const char *spegel_registry;  /* X-Spegel-Registry */
-    const char *spegel_node;      /* X-Spegel-Node */
-    const char *spegel_doubt;     /* X-Spegel-Doubt */
-    const char *spegel_auth;      /* X-Spegel-Auth */
-    const char *oci_namespace;    /* OCI-Namespace */
+    const char *spegel_mirrored; /* X-Spegel-Mirrored */
+    const char *spegel_mirror;   /* X-Spegel-Mirror */
+    const char *spegel_registry; /* X-Spegel-Registry */
+    const char *spegel_node;     /* X-Spegel-Node */
+    const char *spegel_doubt;    /* X-Spegel-Doubt */
+    const char *spegel_auth;     /* X-Spegel-Auth */
+    const char *oci_namespace;   /* OCI-Namespace */
 };
 
 struct http_parser; /* about 1 KiB while idle; the head's bytes are allocated while one is parsed */
