@@ -305,6 +305,30 @@ static void a_file_in_the_way_counts_as_missing_until_it_goes(void **state)
     assert_int_equal(watch_status(s->watch), 0);
 }
 
+static void
+one_that_may_not_be_read_says_so_again_and_again_and_is_watched_once_it_may(void **state)
+{
+    struct seen *s = *state;
+    if (geteuid() != 0) {
+        skip(); /* it takes root to become somebody else */
+    }
+    make_dir(s, "d");
+    assert_int_equal(chmod(s->base, 0755), 0);
+    assert_int_equal(chmod(in(s, "d"), 0700), 0);
+    assert_int_equal(seteuid(65534), 0);
+    start(s, "d");
+    assert_int_equal(watch_status(s->watch), -EACCES);
+    run_for(s, LIMIT_WATCH_RETRY_MS + 500);
+    assert_string_equal(s->log, "? ");
+    s->log[0] = 0;
+    assert_int_equal(seteuid(0), 0);
+    run_for(s, LIMIT_WATCH_RETRY_MS);
+    assert_string_equal(s->log, "? ");
+    assert_int_equal(watch_status(s->watch), 0);
+    write_file(s, "d/f");
+    expect(s, "+f ");
+}
+
 static void refuses_paths_that_are_relative_or_too_deep(void **state)
 {
     struct seen *s = *state;
@@ -350,6 +374,7 @@ int main(void)
         TEST(an_overflowing_queue_is_told_and_watching_goes_on),
         TEST(may_be_freed_inside_its_callback),
         TEST(a_file_in_the_way_counts_as_missing_until_it_goes),
+        TEST(one_that_may_not_be_read_says_so_again_and_again_and_is_watched_once_it_may),
         TEST(refuses_paths_that_are_relative_or_too_deep),
         TEST(running_out_of_memory_leaves_nothing_behind),
     };
