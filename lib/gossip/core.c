@@ -1,7 +1,5 @@
 #include "gossip/state.h"
 
-#include "base/check.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,8 +260,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 void gossip_step(struct gossip *g, const struct gossip_event *event, struct gossip_effects *effects)
 {
-    CHECK(event->now_ms >= g->now_ms);
-    g->now_ms = event->now_ms;
+    g->now_ms = event->now_ms > g->now_ms ? event->now_ms : g->now_ms;
     g->wall_ms = event->wall_ms;
     if (!effects_ready(effects)) {
         /* Nothing could be said, so nothing is done; a packet lost here is like one lost on the
@@ -278,11 +275,13 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     gossip_membership_tick(g);
     gossip_probe_tick(g);
     gossip_join_tick(g);
+    gossip_fetch_tick(g);
     gossip_content_tick(g);
     gossip_spread_tick(g);
     uint64_t wake_ms = sooner(gossip_membership_wake_ms(g), gossip_probe_wake_ms(g));
     wake_ms = sooner(wake_ms, sooner(gossip_join_wake_ms(g), gossip_content_wake_ms(g)));
-    wake_ms = sooner(wake_ms, sooner(gossip_identity_wake_ms(g), g->flush_ms));
+    wake_ms = sooner(wake_ms, sooner(gossip_identity_wake_ms(g), gossip_fetch_wake_ms(g)));
+    wake_ms = sooner(wake_ms, g->flush_ms);
     wake_ms = sooner(wake_ms, g->now_ms + WAKE_MAX_MS);
     g->wake_ms = wake_ms > g->now_ms ? wake_ms : g->now_ms + 1;
     effects->wake_at_ms = g->wake_ms;

@@ -59,7 +59,10 @@ struct gossip_config {
 enum gossip_event_kind {
     GOSSIP_TICK,        /* the timer for wake_at_ms; early and late ticks are fine */
     GOSSIP_PACKET,      /* a datagram arrived */
-    GOSSIP_LOCAL_ADD,   /* this node now holds these keys; ones already held are ignored */
+    GOSSIP_LOCAL_ADD,   /* this node now holds these keys; ones already held are ignored. The first
+                           one, which may be empty, says that contents are listed: nothing is
+                           announced before it, so that a restart with the same contents costs
+                           nobody a transfer. Give it the whole listing at once */
     GOSSIP_LOCAL_DEL,   /* and no longer these; ones not held are ignored */
     GOSSIP_FETCHED,     /* a fetch ended, one way or the other */
     GOSSIP_SEEDS,       /* what bootstrap says now, replacing what it said before. An empty list
@@ -76,7 +79,8 @@ enum gossip_event_kind {
 /* Pointers belong to the caller and are read only during gossip_step. */
 struct gossip_event {
     enum gossip_event_kind kind;
-    uint64_t now_ms;  /* monotonic; may start anywhere above 0, never goes back */
+    uint64_t now_ms;  /* monotonic; may start anywhere above 0; an earlier one than before counts as
+                         that */
     uint64_t wall_ms; /* Unix time; may jump; only ever used for a new boot number */
     union {
         struct {
@@ -209,7 +213,8 @@ bool gossip_members(const struct gossip *core, size_t *cursor, struct gossip_mem
 
 /* Ready, as architecture.md says under "Ready" (that contents were listed is the daemon's to add):
  * a seed's snapshot was applied, or bootstrap names nobody but us, or no bootstrap address gave an
- * authenticated answer for 2 s. Once true, it stays. */
+ * authenticated answer for 2 s; or, failing open, there were answers but no snapshot for 10 s. Once
+ * true, it stays. */
 bool gossip_is_ready(const struct gossip *core);
 
 struct gossip_identity {

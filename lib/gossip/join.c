@@ -9,6 +9,7 @@
 #define SEED_WAIT_MAX_MS 10000
 #define STRANGER_MS 5000
 #define UNANSWERED_MS 2000
+#define NO_SNAPSHOT_MS 10000 /* answers, but no bulk: ready all the same, failing open */
 #define SNAPSHOT_WAIT_MIN_MS 100
 #define SNAPSHOT_WAIT_MAX_MS 5000
 #define COOKIE_MS 8192
@@ -152,6 +153,7 @@ void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossi
 
 void gossip_seed_answered(struct gossip *g, uint64_t sender)
 {
+    g->answered_ms = g->seed_answered ? g->answered_ms : g->now_ms;
     g->seed_answered = true;
     g->next_seed_ms = GOSSIP_NEVER_MS; /* strangers are pinged for ever, seeds among them */
     g->next_stranger_ms = g->now_ms + STRANGER_MS - gossip_random(g) % 500;
@@ -252,7 +254,8 @@ void gossip_join_tick(struct gossip *g)
         fetch_snapshot(g);
     }
     if (!g->ready && (g->snapshot_applied || names_nobody_else(g) ||
-                      (!g->seed_answered && g->now_ms - g->started_ms >= UNANSWERED_MS))) {
+                      (!g->seed_answered && g->now_ms - g->started_ms >= UNANSWERED_MS) ||
+                      (g->seed_answered && g->now_ms - g->answered_ms >= NO_SNAPSHOT_MS))) {
         g->ready = true;
         gossip_note(g, GOSSIP_NOTE_READY, g->me);
     }

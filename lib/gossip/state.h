@@ -5,7 +5,9 @@
  *     identity.c   our own id and boot, and others who use them
  *     probe.c      who answers pings
  *     content.c    sets: local changes, others' changes, what to pull
+ *     fetch.c      bulk asked for over HTTP
  *     body.c       sets and snapshots as HTTP bodies
+ *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     join.c       bootstrap, strangers, readiness
  *     spread.c     rumours into packets, packets into effects
@@ -97,7 +99,7 @@ struct gossip {
     /* sync.c */
     uint64_t next_sync_ms, last_sync_ms;
 
-    /* content.c */
+    /* fetch.c */
     struct gossip_open_fetch fetches[LIMIT_GOSSIP_FETCHES];
     uint32_t last_fetch_id;
 
@@ -106,7 +108,7 @@ struct gossip {
     size_t seed_count;
     bool seeds_known, seed_answered, snapshot_applied, ready;
     uint32_t seed_nonce;
-    uint64_t next_seed_ms, seed_wait_ms, next_stranger_ms;
+    uint64_t answered_ms, next_seed_ms, seed_wait_ms, next_stranger_ms;
     uint64_t snapshot_ms, snapshot_wait_ms;
     uint64_t snapshot_peer; /* asked next; 0: any */
 };
@@ -173,14 +175,21 @@ void gossip_drop_set(struct gossip *g, struct gossip_member *m);
 /* Replaces what is held of m by keys of a verified set of m->boot. */
 void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
                      const uint64_t *keys, size_t count);
-void gossip_fetched(struct gossip *g, const struct gossip_event *event);
-/* 0 or the fetch's id; 0 when no more may be open or nobody can be asked there. */
-uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint64_t owner,
-                            struct gossip_member *peer);
 void gossip_content_tick(struct gossip *g);
 uint64_t gossip_content_wake_ms(const struct gossip *g);
 
+/* --- fetch.c --- */
+/* 0 or the fetch's id; 0 when no more may be open or nobody can be asked there. */
+uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint64_t owner,
+                            struct gossip_member *peer);
+void gossip_fetched(struct gossip *g, const struct gossip_event *event);
+void gossip_fetch_tick(struct gossip *g);
+uint64_t gossip_fetch_wake_ms(const struct gossip *g);
+
 /* --- body.c --- */
+/* Plain bodies, appended. 0, -ENOENT, -ENOMEM, -ENOBUFS. */
+int gossip_set_build(struct gossip *g, uint64_t owner, struct buf *b);
+int gossip_snapshot_build(struct gossip *g, struct buf *b);
 int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const uint8_t *bytes,
                      size_t n);
 int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
