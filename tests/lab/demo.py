@@ -20,6 +20,7 @@ from lab import images, spegel
 
 NODE_MBIT, UPSTREAM_MBIT = 400, 100
 LAYERS, LAYER_MB = 4, 16
+QUIET_BYTES = 20_000  # what a link without a transfer carries: ARP, retries of a closed connection
 
 
 class False_(Exception):
@@ -105,7 +106,7 @@ def story(opened, image, reference):
     say("\n3. The upstream's cable is cut; a fresh node pulls by tag")
     opened.upstream.cut()
     timed = Timed(opened, n3, reference).run()
-    claim(timed.upstream_bytes == 0, "the pull ended right without upstream")
+    claim(timed.upstream_bytes < QUIET_BYTES, "the pull ended right without upstream")
 
     say("\n4. A holder's daemon dies in the middle of a pull")
     n1.remove(reference)
