@@ -128,7 +128,7 @@ def test_tricks_with_paths_are_refused_with_an_error_of_the_specification(node, 
     b"GET /v2/\0 HTTP/1.1\r\nHost: n\r\n\r\n", b"GET /v2/app/\xff\xfe HTTP/1.1\r\nHost: n\r\n\r\n",
     b"GET /v2/ HTTP/1.1\r\n\r\n", b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     b"GET /v2/ HTTP/1.1\r\nHost: n\r\nA\0B: c\r\n\r\n", b"GET /v2/ HTTP/1.1\r\nno colon\r\n\r\n",
-    b"GET  /v2/ HTTP/1.1\r\nHost: n\r\n\r\n", b"GET v2 HTTP/1.1\r\nHost: n\r\n\r\n",
+    b"GET v2 HTTP/1.1\r\nHost: n\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),  # TLS
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", bytes(100),
     b"GET /v2/ HTTP/1.1\r\nHost: n\r\n folded\r\n\r\n", b"GET /v2/ HTTP/1.1\nHost: n\n\n\r\n",

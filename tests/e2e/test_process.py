@@ -61,6 +61,7 @@ def test_running_streams_end_before_the_daemon_does(layout_node, number):
     begun = time.monotonic()
     assert node.daemon.wait() == 0
     assert_seconds(time.monotonic() - begun, 1.0, "ending after the last stream")
+    node.daemon.stop()  # so that the lab knows that it was asked to end
 
 
 def test_a_second_signal_ends_it_at_once(layout_node):
@@ -122,25 +123,32 @@ def test_an_address_in_use_is_one_clear_line_and_exit_1(layout_node, tmp_path, f
     assert flag in text and str(ports[flag]) in text and "in use" in text, text
 
 
-def test_addresses_that_cannot_be_and_unwritable_paths_are_one_clear_line_and_exit_1(layout_node,
-                                                                                     tmp_path):
-    store = f"oci-layout:{tmp_path}/store"
+@pytest.mark.parametrize("args, words", [
+    (["--registry-addr", "192.0.2.1:6000"], "192.0.2.1"),
+    (["--store", "oci-layout:/nowhere"], "/nowhere"),
+    (["--mirrored-registries", "registry.lab:5000"], "registry.lab:5000"),
+])
+def test_what_can_never_work_is_one_clear_line_and_exit_1(layout_node, tmp_path, args, words):
     other_ports = ["--registry-addr", ":6000", "--router-addr", ":6001", "--metrics-addr", ":6002"]
+    status, lines = run_registry(layout_node.host, "--store", f"oci-layout:{tmp_path}/store",
+                                 *other_ports, *args)
+    assert status == 1
+    errors = [line for line in lines if line["level"] == "ERROR"]
+    assert len(errors) == 1 and words in errors[0]["err"], lines
+
+
+def test_a_data_directory_that_cannot_be_written_is_one_clear_line_and_no_reason_to_end(tmp_path):
     (tmp_path / "file").write_text("")
-    for args, words in (
-            (["--registry-addr", "192.0.2.1:6000"], "192.0.2.1"),
-            (["--data-dir", str(tmp_path / "file" / "sub")], "file/sub"),
-            (["--mirrored-registries", "registry.lab:5000"], "registry.lab:5000")):
-        status, lines = run_registry(layout_node.host, "--store", store, *other_ports, *args)
-        assert status == 1, (args, lines)
-        errors = [line for line in lines if line["level"] == "ERROR"]
-        assert len(errors) == 1 and words in errors[0]["err"], (args, lines)
+    with lab.Lab(nodes=1, upstream=False, containerd=False,
+                 daemon_args=["--data-dir", tmp_path / "file" / "sub"]) as l:
+        said = [line for line in l.nodes[0].daemon.log().splitlines() if "file/sub" in line]
+        assert len(said) == 1 and json.loads(said[0])["level"] == "WARN"
 
 
 @pytest.mark.parametrize("args, words", [
     (["--registry-addr", "nonsense"], ["--registry-addr", "nonsense"]),
     (["--mirror-resolve-timeout", "20"], ["--mirror-resolve-timeout", '"20"']),
-    (["--mirror-resolve-retries", "-1"], ["--mirror-resolve-retries", "-1"]),
+    (["--mirror-resolve-retries=-1"], ["--mirror-resolve-retries", "-1"]),
     (["--bootstrap-kind", "magic"], ["--bootstrap-kind", "magic", "dns"]),
     (["--no-such-flag"], ["no-such-flag"]),
     ([], ["--bootstrap-kind"]),

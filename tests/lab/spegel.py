@@ -39,6 +39,9 @@ class Spegel(Process):
         self.environment_extra = environment or {}
         self._asked_to_end = False
         os.makedirs(self.data_dir, exist_ok=True)
+        if not containerd_socket and not stores:  # holds nothing, only mirrors
+            self.stores = [os.path.join(directory, "empty-store")]
+            os.makedirs(self.stores[0], exist_ok=True)
 
     def command(self):
         argv = [binary(), "registry", "--registry-addr", f":{REGISTRY_PORT}",
