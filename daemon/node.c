@@ -105,6 +105,12 @@ static bool node_held(void *arg, const struct digest *digest)
     return inventory_blob(n->inventory, digest) != NULL;
 }
 
+static bool node_settled(void *arg)
+{
+    const struct node *n = arg;
+    return gossip_is_settled(cluster_core(n->cluster));
+}
+
 static void node_resolved(void *arg, double seconds)
 {
     struct node *n = arg;
@@ -236,6 +242,7 @@ static int node_start_registry(struct node *n, struct error *err)
         .unreachable = node_peer_unreachable,
         .authorization = node_authorization,
         .held = node_held,
+        .settled = node_settled,
         .arg = n,
     };
     int r = loop_new(&n->loop);

@@ -217,6 +217,10 @@ bool gossip_members(const struct gossip *core, size_t *cursor, struct gossip_mem
  * true, it stays. */
 bool gossip_is_ready(const struct gossip *core);
 
+/* Ready, and no set is known to lack a change: what a look-up does not find now, nobody is known to
+ * have announced, and there is nothing to wait for. */
+bool gossip_is_settled(const struct gossip *core);
+
 struct gossip_identity {
     uint64_t id, boot_ms;
 };

@@ -276,3 +276,8 @@ bool gossip_is_ready(const struct gossip *core)
 {
     return core->ready;
 }
+
+bool gossip_is_settled(const struct gossip *core)
+{
+    return core->ready && list_empty(&core->behind);
+}

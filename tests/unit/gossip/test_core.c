@@ -68,6 +68,29 @@ static void nodes_meet_share_suspect_bury_and_welcome_back(void **state)
     town_done(&t);
 }
 
+static void a_node_that_missed_a_change_knows_that_it_did(void **state)
+{
+    (void)state;
+    bool was_behind = false;
+    town_init(&t);
+    town_start(&t, 0, 0);
+    town_start(&t, 1, 0);
+    assert_false(gossip_is_settled(t.core[1]));
+    town_run(&t, 1000);
+    assert_true(gossip_is_settled(t.core[1]));
+    t.cut[1] = true;
+    town_add(&t, 0, 7000, 3);
+    town_run(&t, 1500);
+    t.cut[1] = false;
+    for (int ms = 0; ms < 20000 && !town_finds(&t, 1, 7000, 0); ms++) {
+        town_run(&t, 1);
+        was_behind |= !gossip_is_settled(t.core[1]);
+    }
+    assert_true(was_behind && town_finds(&t, 1, 7000, 0));
+    assert_true(gossip_is_settled(t.core[1]));
+    town_done(&t);
+}
+
 static void a_node_whose_seeds_never_answer_is_ready_after_two_seconds(void **state)
 {
     (void)state;
@@ -203,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_meet_share_suspect_bury_and_welcome_back),
+        cmocka_unit_test(a_node_that_missed_a_change_knows_that_it_did),
         cmocka_unit_test(a_node_whose_seeds_never_answer_is_ready_after_two_seconds),
         cmocka_unit_test(a_set_too_large_for_rumours_is_fetched),
         cmocka_unit_test(a_peer_the_data_path_cannot_reach_is_tried_last),
