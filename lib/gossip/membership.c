@@ -357,9 +357,13 @@ void gossip_membership_tick(struct gossip *g)
             g->stats.deaths++;
             become(g, m, GOSSIP_DEAD);
             gossip_note(g, GOSSIP_NOTE_DOWN, m);
-        } else if (m->selectable) {
+            continue;
+        }
+        if (m->selectable) {
             gossip_settle(g, m);
         }
+        /* Its answer may have gone lost on the way to us, and no hash tells: ask it again. */
+        gossip_accuse_subject(g, m, NULL);
     }
     if (g->now_ms >= g->next_sweep_ms) {
         g->next_sweep_ms = g->now_ms + SWEEP_MS;
@@ -374,6 +378,7 @@ uint64_t gossip_membership_wake_ms(const struct gossip *g)
         const struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, suspected);
         uint64_t at_ms = m->selectable ? gossip_suspicion_exclude_ms(&m->suspicion)
                                        : gossip_suspicion_deadline_ms(&m->suspicion);
+        at_ms = m->accused_ms + ACCUSE_AGAIN_MS < at_ms ? m->accused_ms + ACCUSE_AGAIN_MS : at_ms;
         if (at_ms <= g->now_ms) {
             at_ms = g->now_ms + 100; /* deaths are held back */
         }

@@ -28,6 +28,7 @@ struct context {
     const struct gossip_addr *from;
     struct gossip_dictionary dictionary;
     size_t packet_bytes;
+    bool accused; /* it speaks badly of us */
 };
 
 static int hear_ping(struct context *c, struct gossip_reader *r)
@@ -77,6 +78,7 @@ static int hear_record(struct context *c, uint8_t type, struct gossip_reader *r)
         error = gossip_accusation_read(r, &accusation);
         if (error == 0) {
             gossip_hear_accusation(c->g, (enum gossip_message)type, &accusation);
+            c->accused = c->accused || accusation.id == c->g->me->id;
         }
     }
     return error;
@@ -174,6 +176,14 @@ void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uin
     }
     if (got < 0) {
         g->stats.drop_malformed++;
+    }
+    if (c.accused && !g->leaving) {
+        /* Whoever says it may have missed our answer to somebody else: once a packet, to its face.
+         */
+        struct gossip_packet p;
+        gossip_packet_begin(&p);
+        gossip_packet_about(g, &p, g->me);
+        gossip_packet_send(g, &p, from, 1);
     }
 }
 
