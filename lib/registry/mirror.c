@@ -11,8 +11,6 @@
 #include "registry/mirror_internal.h"
 #include "registry/transfer.h"
 
-enum { FAILED_RECENTLY }; /* the one kind of mark in mirror.failed */
-
 int mirror_new(struct loop *loop, const struct mirror_config *config, struct mirror **ret_mirror)
 {
     struct mirror *m = calloc(1, sizeof(*m));
@@ -123,17 +121,19 @@ void mirror_key(const struct mirror_query *query, struct digest *ret_key)
     }
 }
 
-static bool failed_recently(const struct mirror *m, const struct digest *key,
-                            const struct mirror_holder *holder)
+/* A mark in mirror.failed has the kind of what was asked for: MIRROR_MANIFEST or MIRROR_BLOB. */
+static bool failed_recently(const struct mirror *m, const struct mirror_query *query,
+                            const struct digest *key, const struct mirror_holder *holder)
 {
     const struct mark *mark = marks_get(&m->failed, key, holder->node_id);
-    return mark && loop_now_ms(m->loop) - mark->at_ms < LIMIT_FAILED_MS;
+    return mark && mark->kind == query->kind &&
+           loop_now_ms(m->loop) - mark->at_ms < LIMIT_FAILED_MS;
 }
 
-void mirror_mark_failed(struct mirror *m, const struct digest *key,
-                        const struct mirror_holder *holder)
+void mirror_mark_failed(struct mirror *m, const struct mirror_query *query,
+                        const struct digest *key, const struct mirror_holder *holder)
 {
-    (void)marks_set(&m->failed, key, holder->node_id, FAILED_RECENTLY, loop_now_ms(m->loop));
+    (void)marks_set(&m->failed, key, holder->node_id, (uint8_t)query->kind, loop_now_ms(m->loop));
 }
 
 size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const struct digest *key,
@@ -151,7 +151,8 @@ size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const 
     CHECK(*ret_known <= max);
     for (size_t i = 0; i < *ret_known; i++) {
         const struct mirror_holder holder = ret_holders[i];
-        if (failed_recently(m, key, &holder) || doubt_is_excluded(&m->doubt, key, holder.node_id)) {
+        if (failed_recently(m, query, key, &holder) ||
+            doubt_is_excluded(&m->doubt, key, holder.node_id)) {
             continue;
         }
         if (doubt_is_doubted(&m->doubt, key, holder.node_id, loop_now_ms(m->loop))) {

@@ -45,9 +45,10 @@ struct mirror {
 size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const struct digest *key,
                       struct mirror_holder *ret_holders, size_t max, size_t *ret_known);
 
-/* This holder is not asked for `key` again within LIMIT_FAILED_MS. */
-void mirror_mark_failed(struct mirror *m, const struct digest *key,
-                        const struct mirror_holder *holder);
+/* This holder is not asked for `key` again within LIMIT_FAILED_MS; but a digest that it denies as a
+ * blob it may well have as a manifest, and the other way round. */
+void mirror_mark_failed(struct mirror *m, const struct mirror_query *query,
+                        const struct digest *key, const struct mirror_holder *holder);
 
 /* The hash of "registry/repository:tag", or the digest: what `failed` is kept by. */
 void mirror_key(const struct mirror_query *query, struct digest *ret_key);

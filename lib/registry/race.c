@@ -47,7 +47,7 @@ static void race_report_silent(struct race *race, bool failed)
             m->config.unreachable(m->config.arg, a->holder.node_id);
         }
         if (failed && a->state != ATTEMPT_BUDGET) {
-            mirror_mark_failed(m, &key, &a->holder);
+            mirror_mark_failed(m, race->want.query, &key, &a->holder);
             race_note(race, &a->holder, a->state == ATTEMPT_ASKED ? "no answer" : "too slow");
         }
     }
@@ -151,7 +151,7 @@ static void on_attempt_failed(struct attempt *a)
         m->config.unreachable(m->config.arg, a->holder.node_id);
     }
     if (fault == FAULT_UNREACHABLE || fault == FAULT_ANSWER) {
-        mirror_mark_failed(m, &key, &a->holder);
+        mirror_mark_failed(m, race->want.query, &key, &a->holder);
     }
     attempt_free(a);
     if (!some_has_head(race)) {

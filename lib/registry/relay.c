@@ -84,7 +84,7 @@ static void relay_source_failed(struct relay *r, bool unreachable)
     size_t known;
     m->counters.peer_errors++;
     mirror_key(r->query, &key);
-    mirror_mark_failed(m, &key, &r->source->holder);
+    mirror_mark_failed(m, r->query, &key, &r->source->holder);
     if (unreachable) {
         m->config.unreachable(m->config.arg, r->source->holder.node_id);
     }

@@ -151,6 +151,13 @@ def test_a_manifest_is_no_blob_and_a_blob_no_manifest(served, node):
     assert reply.status == 404 and error_codes(reply) == ["MANIFEST_UNKNOWN"]
 
 
+def test_a_holder_that_denies_a_blob_is_still_asked_for_the_manifest(served):
+    # containerd asks for /blobs/<digest of a manifest> when it found no manifest anywhere.
+    digest = served.image["digest"]
+    assert served.mirror.get(served.blob_path(digest), "HEAD").status == 404
+    assert served.mirror.get(served.manifest_path(digest)).status == 200
+
+
 def test_the_loop_guard_keeps_a_mirror_from_asking_others(served):
     for headers in ({"X-Spegel-Mirrored": "true"}, {"X-Spegel-Mirror": "false"}):
         assert served.holder.get(served.blob_path(), headers=headers).status == 200
@@ -205,7 +212,8 @@ def test_the_catalog_lists_repositories_page_by_page(served):
     assert pages(node, "/v2/_catalog?n=4", "repositories") == [names]
     assert pages(node, "/v2/_catalog?last=lib/app", "repositories") == [names[1:]]
     assert pages(node, "/v2/_catalog?last=zoo", "repositories") == [[]]
-    assert pages(node, "/v2/_catalog?ns=registry.lab:5000", "repositories") == [["lib/app", "store"]]
+    one = "/v2/_catalog?ns=registry.lab:5000"
+    assert pages(node, one, "repositories") == [["lib/app", "store"]]
     assert pages(node, "/v2/_catalog?n=0", "repositories") == [[]]
     assert error_codes(node.get("/v2/_catalog?n=x")) == ["PAGINATION_NUMBER_INVALID"]
 
