@@ -21,7 +21,7 @@
 #define LIMIT_READAHEAD_BYTES (1024 * 1024)
 #define LIMIT_RELAY_PIPE_BYTES (256 * 1024)
 #define LIMIT_RELAY_PIPES_BYTES (32 * 1024 * 1024)
-#define LIMIT_UDP_QUEUE 1024 /* datagrams waiting for the socket; more are dropped */
+#define LIMIT_UDP_QUEUE 1024               /* datagrams waiting for the socket; more are dropped */
 #define LIMIT_RELAY_IDLE_PIPES 16          /* kept for the next transfer; the rest is closed */
 #define LIMIT_RELAY_COPY_BYTES (64 * 1024) /* where bytes pass through memory: hashed, or TLS */
 #define LIMIT_FETCH_IDLE_CONNECTIONS 16
@@ -61,8 +61,8 @@
 #define LIMIT_SCAN_BLOBS 1024                  /* directory entries a step on the pool */
 #define LIMIT_SCAN_MANIFESTS 16                /* manifests read a step on the pool */
 #define LIMIT_READER_RETRY_MS 1000             /* manifests that could not be read just now */
-#define LIMIT_LAYOUT_IMAGES 4096                /* in one index.json; then it is not read */
-#define LIMIT_LAYOUT_BLOBS 200000               /* in one OCI layout; more are not served */
+#define LIMIT_LAYOUT_IMAGES 4096               /* in one index.json; then it is not read */
+#define LIMIT_LAYOUT_BLOBS 200000              /* in one OCI layout; more are not served */
 #define LIMIT_FILTER_MATCH 100000              /* PCRE2 steps; an expression over it matches */
 #define LIMIT_FILTER_DEPTH 1000
 #define LIMIT_FILTER_HEAP_KIB 1024
