@@ -91,6 +91,7 @@ def assert_survived(s, seconds, undisturbed_s, good_copy):
     if good_copy:
         assert s.sent.bytes < NEXT_TO_NOTHING
     normal_s = undisturbed_s[len(s.holders)]
+    print(f"{seconds:.2f} s, {normal_s:.2f} s if nothing happens; upstream sent {s.sent.bytes}")
     assert_seconds(seconds, normal_s + FAULT_COST_S, f"{normal_s:.2f} s if nothing happens; now")
 
 
@@ -105,8 +106,11 @@ def test_the_sending_peer_fails_in_the_middle_of_a_body(undisturbed_s, blow, ano
         pull = Pull(s.puller, s.reference, s.holders)
         blow(s, pull.wait_sender(UNDER_WAY_BYTES))
         assert_survived(s, pull.finish(), undisturbed_s, good_copy=another)
-        # What had come was not thrown away: upstream continued where the peer had stopped.
+        # What had come was not thrown away: the other holder, or else upstream, continued where
+        # the peer had stopped.
         assert s.sent.bytes < s.image.size_bytes - UNDER_WAY_BYTES / 2
+        event = "resumed" if another else "cut_short"
+        assert s.puller.daemon.metric("spegel_mirror_events_total", event=event) > 0
 
 
 @another_holder

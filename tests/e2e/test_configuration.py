@@ -1,0 +1,204 @@
+"""containerd's configuration, written by the program and read by a real containerd; and taken back
+again to the last byte."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import lab
+from lab import images, spegel, web
+from lab.node import MIRROR
+from support import (NEXT_TO_NOTHING, Sent, assert_holds, wait_known, write_basic_auth)
+
+pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
+
+BOOTSTRAP = f"""# spegel bootstrap
+server = 'http://registry.lab:5000'
+
+[host.'{MIRROR}']
+capabilities = ['pull', 'resolve']
+[host.'{MIRROR}'.header]
+X-Spegel-Registry = ['http://registry.lab:5000']
+X-Spegel-Mirror = ['false']
+"""
+
+
+def tree(directory):
+    """{path below directory: (mode, content)} of all files."""
+    found = {}
+    for top, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(top, name)
+            with open(path, "rb") as f:
+                found[os.path.relpath(path, directory)] = (os.stat(path).st_mode, f.read())
+    return found
+
+
+def write(path, text, mode=0o644):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.chmod(path, mode)
+
+
+def users_own(node):
+    """What a user may have in certs.d before us."""
+    top = node.containerd.certs_d
+    write(os.path.join(top, "registry.lab:5000", "hosts.toml"),
+          "# mine\nserver = 'http://registry.lab:5000'\n\n[host.'http://registry.lab:5000']\n"
+          "  capabilities = ['pull', 'resolve']  # both\n")
+    write(os.path.join(top, "registry.lab:5000", "client.key"), "secret", 0o600)
+    write(os.path.join(top, "other.example", "hosts.toml"), "server = 'https://other.example'\n")
+    return tree(top)
+
+
+def hosts_toml_of(node, name="registry.lab:5000"):
+    with open(os.path.join(node.containerd.certs_d, name, "hosts.toml"), encoding="utf-8") as f:
+        return f.read()
+
+
+def run_cleanup(node):
+    """The chart's hook: cleanup serves probes until cleanup-wait has seen it."""
+    with open(os.path.join(node.directory, "cleanup.log"), "ab") as log:
+        cleanup = node.host.popen([spegel.binary(), "cleanup", "--addr", ":8080",
+                                   "--containerd-registry-config-path", node.containerd.certs_d],
+                                  stdout=log, stderr=log)
+    waited = node.host.run([spegel.binary(), "cleanup-wait", "--probe-endpoint",
+                            f"{node.ip}:8080", "--threshold", "2", "--period", "100ms"],
+                           timeout=20, check=False)
+    assert waited.returncode == 0, waited.stdout
+    assert web.request(node.host, f"http://{node.ip}:8080/readyz").status == 200
+    cleanup.send_signal(signal.SIGTERM)
+    assert cleanup.wait(10) == 0
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+def test_configuration_and_cleanup_around_pulls_through_the_mirror(prepend):
+    with lab.Lab(nodes=2) as l:
+        image = images.image(layers=2, layer_mb=1)
+        reference = l.push(image)
+        befores = [users_own(node) for node in l.nodes]
+        for node in l.nodes:
+            node.configure("--mirrored-registries", l.upstream.url,
+                           *(["--prepend-existing"] if prepend else []))
+            assert MIRROR in hosts_toml_of(node)
+            assert ("# both" in hosts_toml_of(node)) == prepend
+            assert os.path.isdir(os.path.join(node.containerd.certs_d, "_backup"))
+        l.nodes[0].pull(reference)
+        wait_known(l, reference, image)
+        sent = Sent(l.upstream)
+        l.nodes[1].pull(reference)
+        assert_holds(l.nodes[1], reference, image)
+        assert sent.bytes < NEXT_TO_NOTHING
+        for node, before in zip(l.nodes, befores):
+            run_cleanup(node)
+            assert tree(node.containerd.certs_d) == before
+            assert not os.path.exists(os.path.join(node.containerd.certs_d, "_backup"))
+
+
+def test_the_daemon_writes_the_configuration_once_it_answers_and_leaves_it_when_it_ends():
+    with lab.Lab(nodes=0) as l:
+        nodes = [l.add_node(start=False) for _ in range(2)]
+        befores = [users_own(node) for node in nodes]
+        for node in nodes:
+            node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
+                                 node.containerd.certs_d, "--mirror-targets", MIRROR,
+                                 "--mirrored-registries", l.upstream.url]
+        l.start()
+        l.settle(lambda: all(MIRROR in hosts_toml_of(node) for node in nodes),
+                 what="the configuration to be written")
+        for node in nodes:
+            ids = [json.loads(line).get("id") for line in node.daemon.log().splitlines()]
+            assert any(i and i in hosts_toml_of(node) for i in ids)  # X-Spegel-Node
+        image = images.image(layers=2, layer_mb=1)
+        reference = l.push(image)
+        nodes[0].pull(reference)
+        wait_known(l, reference, image)
+        sent = Sent(l.upstream)
+        nodes[1].pull(reference)
+        assert sent.bytes < NEXT_TO_NOTHING
+        # Without the daemon, containerd finds its way: a refused connection costs nothing.
+        nodes[1].daemon.stop()
+        assert MIRROR in hosts_toml_of(nodes[1])
+        nodes[1].remove(reference)
+        nodes[1].pull(reference)
+        assert_holds(nodes[1], reference, image)
+        for node, before in zip(nodes, befores):
+            node.daemon.stop()
+            run_cleanup(node)
+            assert tree(node.containerd.certs_d) == before
+
+
+def test_a_target_that_never_answers_is_never_written():
+    with lab.Lab(nodes=0) as l:
+        node = l.add_node(start=False)
+        before = users_own(node)
+        node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
+                             node.containerd.certs_d, "--mirror-targets", "http://127.0.0.1:1"]
+        l.start()
+        time.sleep(1.5)
+        assert tree(node.containerd.certs_d) == before
+        image = images.image(layers=1, layer_mb=1)
+        node.pull(l.push(image))
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "its owner's"])
+def test_a_bootstrap_file_makes_a_node_pull_from_another_before_it_has_a_daemon(ours):
+    """A new machine's containerd is pointed at a daemon that runs elsewhere already."""
+    with lab.Lab(nodes=2) as l:
+        holder, new = l.nodes
+        image = images.image(layers=2, layer_mb=1)
+        reference = l.push(image)
+        holder.pull(reference)
+        wait_known(l, reference, image, [holder])
+        bootstrap = BOOTSTRAP.replace(MIRROR, holder.daemon.url)
+        if not ours:
+            bootstrap = bootstrap.partition("\n")[2]
+        new.containerd.write_hosts(l.upstream.address, bootstrap)
+        l.upstream.cut()
+        new.pull(reference)
+        assert_holds(new, reference, image)
+        before = tree(new.containerd.certs_d)
+        new.configure("--mirrored-registries", l.upstream.url)
+        assert MIRROR in hosts_toml_of(new) and "X-Spegel-Mirror" not in hosts_toml_of(new)
+        run_cleanup(new)
+        assert tree(new.containerd.certs_d) == ({} if ours else before)
+
+
+def test_a_password_is_written_where_only_root_reads_it(tmp_path):
+    directory = write_basic_auth(tmp_path / "auth")
+    with lab.Lab(nodes=0, daemon_env={"SPEGEL_BASIC_AUTH_DIR": str(directory)}) as l:
+        nodes = [l.add_node(start=False) for _ in range(2)]
+        for node in nodes:
+            node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
+                                 node.containerd.certs_d, "--mirror-targets", MIRROR,
+                                 "--mirrored-registries", l.upstream.url]
+        l.start()
+        l.settle(lambda: all("Basic " in hosts_toml_of(node) for node in nodes),
+                 what="the configuration to be written")
+        for node in nodes:
+            path = os.path.join(node.containerd.certs_d, "registry.lab:5000", "hosts.toml")
+            assert os.stat(path).st_mode & 0o777 == 0o600
+        image = images.image(layers=2, layer_mb=1)
+        reference = l.push(image)
+        nodes[0].pull(reference)
+        l.settle(lambda: nodes[1].daemon.metric("spegel_gossip_index_keys") >= 5,
+                 what="the image to be known")
+        sent = Sent(l.upstream)
+        nodes[1].pull(reference)
+        assert sent.bytes < NEXT_TO_NOTHING
+
+
+def test_a_directory_that_cannot_be_written_is_one_clear_line_and_exit_1():
+    with lab.Lab(nodes=1, daemons=False, upstream=False) as l:
+        done = l.nodes[0].host.run(
+            [spegel.binary(), "configuration", "--containerd-registry-config-path",
+             "/proc/certs.d", "--mirror-targets", MIRROR], check=False,
+            stderr=subprocess.STDOUT, timeout=20)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert done.returncode == 1
+        assert [line["level"] for line in lines] == ["ERROR"] and "/proc" in lines[0]["err"]
