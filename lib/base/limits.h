@@ -13,6 +13,7 @@
 #define LIMIT_CLIENT_STALL_MS 60000       /* a client that takes nothing: closed */
 #define LIMIT_DRAIN_MS 2000               /* after shutdown(SHUT_WR), then close */
 #define LIMIT_DRAIN_BYTES (256 * 1024)
+#define LIMIT_NEAR_US 1000            /* handshake of a neighbour: io/pacing.h */
 #define LIMIT_STREAMS 512             /* bodies under way; then 503 to peers, 404 to others */
 #define LIMIT_SHUTDOWN_DRAIN_MS 20000 /* running streams at SIGTERM */
 
@@ -118,6 +119,7 @@
 #define LIMIT_GOSSIP_SUBKEYS 64                /* cached cipher contexts */
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
+#define LIMIT_HOLDING_CHANGES (1024 * 1024) /* own contents, untold yet; more are not announced */
 
 /* --- containerd's configuration (certsd) --- */
 #define LIMIT_HOSTS_TOML_BYTES (1024 * 1024) /* a longer file of the user's is refused */

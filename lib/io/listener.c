@@ -140,6 +140,7 @@ static void listener_ready(void *arg, int events)
         socklen_t n = sizeof(peer);
         int fd = accept4(l->fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            pacing_accepted(fd, l->host_congestion, LIMIT_NEAR_US);
             accepted(s, fd, &peer);
         } else if (errno == EMFILE || errno == ENFILE) {
             if (!accept_without_descriptors(s, l->fd)) {
@@ -163,7 +164,8 @@ void listener_free(struct listener *l)
     free(l);
 }
 
-static int open_socket(const struct sockaddr *sa, bool dual_stack)
+static int open_socket(const struct sockaddr *sa, bool dual_stack,
+                       char ret_host_congestion[static PACING_NAME_BYTES])
 {
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -173,6 +175,7 @@ static int open_socket(const struct sockaddr *sa, bool dual_stack)
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     /* Accepted sockets inherit it. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    pacing_avoid(fd, ret_host_congestion);
     if (sa->sa_family == AF_INET6) {
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof(v6_only));
     }
@@ -186,7 +189,8 @@ static int open_socket(const struct sockaddr *sa, bool dual_stack)
 
 static int listen_on(struct server *s, const struct sockaddr *sa, bool dual_stack)
 {
-    int fd = open_socket(sa, dual_stack);
+    char host_congestion[PACING_NAME_BYTES];
+    int fd = open_socket(sa, dual_stack, host_congestion);
     if (fd < 0) {
         return fd;
     }
@@ -196,6 +200,7 @@ static int listen_on(struct server *s, const struct sockaddr *sa, bool dual_stac
         return -ENOMEM;
     }
     *l = (struct listener){.server = s, .fd = fd};
+    memcpy(l->host_congestion, host_congestion, sizeof(host_congestion));
     int r = poll_new(s->loop, fd, listener_ready, l, &l->poll);
     r = r < 0 ? r : poll_set(l->poll, POLL_READABLE);
     if (r < 0) {

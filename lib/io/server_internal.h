@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "io/address.h"
+#include "io/pacing.h"
 #include "io/server.h"
 
 #define SERVER_READ_BYTES (16 * 1024)
@@ -37,6 +38,7 @@ struct listener {
     struct server *server;
     struct poll *poll;
     int fd;
+    char host_congestion[PACING_NAME_BYTES]; /* from pacing_avoid */
 };
 
 struct conn {
