@@ -127,6 +127,15 @@ static bool node_listed(const struct node *n)
     return !n->containerd || containerd_is_listed(n->containerd);
 }
 
+static void node_contents_listed(void *arg)
+{
+    struct node *n = arg;
+    if (node_listed(n)) {
+        log_info("contents listed", LOG_INT("blobs", inventory_blob_count(n->inventory)));
+        cluster_set_listed(n->cluster);
+    }
+}
+
 static bool node_ready(void *arg, struct buf *why)
 {
     const struct node *n = arg;
@@ -214,7 +223,9 @@ static int node_start_stores(struct node *n, struct error *err)
     if (o->use_containerd) {
         struct containerd_config config = {.socket = o->containerd_sock,
                                            .namespace = o->containerd_namespace,
-                                           .content_path = o->containerd_content_path};
+                                           .content_path = o->containerd_content_path,
+                                           .listed = node_contents_listed,
+                                           .arg = n};
         return containerd_new(n->loop, n->inventory, &config, &n->containerd, err);
     }
     n->layouts = calloc(o->layouts.count + 1, sizeof *n->layouts);
@@ -227,6 +238,7 @@ static int node_start_stores(struct node *n, struct error *err)
         if (r < 0) {
             return error_wrap(err, r, "--store");
         }
+        layout_on_listed(n->layouts[n->layout_count], node_contents_listed, n);
     }
     return 0;
 }
@@ -281,6 +293,9 @@ int node_start(struct node *n, const struct registry_options *options, struct er
     r = r < 0 ? r : node_start_servers(n, err);
     r = r < 0 ? r : node_start_cluster(n, err);
     r = r < 0 ? r : node_start_stores(n, err);
+    if (r == 0) {
+        node_contents_listed(n); /* they are when there is no store at all */
+    }
     if (r == 0 && options->write_configuration && config_writer_new(n, &n->config_writer) < 0) {
         r = error_set(err, -ENOMEM, "out of memory");
     }

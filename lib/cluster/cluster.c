@@ -6,29 +6,15 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/list.h"
 #include "base/log.h"
+#include "cluster/bulk.h"
 #include "cluster/convert.h"
+#include "cluster/holding.h"
 #include "cluster/identity.h"
 #include "cluster/self.h"
 
-#define CHANGES_MAX (1u << 20) /* in one turn; more wait for the next add or remove */
-
-struct cluster_fetch {
-    struct list link;
-    struct cluster *cluster; /* NULL: nobody waits any more */
-    uint32_t id;
-    struct fetch fetch;
-};
-
-struct change {
-    uint64_t key;
-    bool added;
-};
-
 struct cluster {
     struct loop *loop;
-    struct fetcher *fetcher;
     struct cluster_config config;
     char *label, *data_dir;
     char id_text[GOSSIP_ID_TEXT_BYTES];
@@ -38,11 +24,9 @@ struct cluster {
     struct udp *udp;
     struct bootstrap *bootstrap;
     struct timer timer;
-    struct list fetches;
-    struct defer flush;
-    struct change *changes;
-    size_t change_count, change_capacity;
-    uint64_t changes_dropped;
+    struct bulk bulk;
+    struct holding holding;
+    bool warned_lost;
 };
 
 static void cluster_step(struct cluster *c, struct gossip_event *event);
@@ -57,61 +41,14 @@ static void cluster_send(struct cluster *c, const struct gossip_send *send)
     }
 }
 
-static void cluster_tell_fetched(struct cluster *c, uint32_t id, int status, const struct buf *body)
+static void cluster_fetched(void *arg, uint32_t id, int status, const struct buf *body)
 {
-    struct gossip_event event = {
-        .kind = GOSSIP_FETCHED,
-        .fetched = {.id = id,
-                    .status = status,
-                    .bytes = status == 0 ? (const uint8_t *)(body->data ? body->data : "") : NULL,
-                    .len = status == 0 ? body->len : 0}};
-    cluster_step(c, &event);
-}
-
-static void cluster_fetched(struct fetch *fetch, void *arg)
-{
-    struct cluster_fetch *f = arg;
-    list_remove(&f->link);
-    if (f->cluster) {
-        int status = fetch->error           ? fetch->error
-                     : fetch->status == 200 ? 0
-                     : fetch->status == 503 ? -EAGAIN
-                                            : -EIO;
-        cluster_tell_fetched(f->cluster, f->id, status, &fetch->body);
+    struct gossip_event event = {.kind = GOSSIP_FETCHED, .fetched = {.id = id, .status = status}};
+    if (status == 0) {
+        event.fetched.bytes = (const uint8_t *)(body->data ? body->data : "");
+        event.fetched.len = body->len;
     }
-    fetch_done(fetch);
-    free(f);
-}
-
-static int cluster_start_fetch(struct cluster *c, const struct gossip_fetch *wanted)
-{
-    union address to;
-    char address[ADDRESS_TEXT_BYTES], url[ADDRESS_TEXT_BYTES + GOSSIP_PATH_BYTES + 8];
-    char auth[GOSSIP_AUTH_TEXT_BYTES + 32], basic[2048];
-    struct cluster_fetch *f = calloc(1, sizeof *f);
-    if (!f || convert_to_address(&wanted->from, &to) < 0) {
-        free(f);
-        return -ENOMEM;
-    }
-    address_format(&to.sa, address);
-    (void)snprintf(url, sizeof url, "http://%s%s", address, wanted->path);
-    (void)snprintf(auth, sizeof auth, GOSSIP_AUTH_HEADER ": %s", wanted->auth);
-    const char *authorization = c->config.authorization(c->config.arg);
-    (void)snprintf(basic, sizeof basic, "Authorization: %s", authorization ? authorization : "");
-    const char *headers[] = {auth, authorization ? basic : NULL, NULL};
-    struct fetch_options options = {.url = url,
-                                    .headers = headers,
-                                    .body_max_bytes = wanted->max_bytes,
-                                    .timeout_ms = LIMIT_GOSSIP_FETCH_MS};
-    f->id = wanted->id;
-    f->cluster = c;
-    list_push_back(&c->fetches, &f->link);
-    int r = fetch_start(c->fetcher, &f->fetch, &options, cluster_fetched, f);
-    if (r < 0) {
-        list_remove(&f->link);
-        free(f);
-    }
-    return r;
+    cluster_step(arg, &event);
 }
 
 static void cluster_note(struct cluster *c, const struct gossip_note *note)
@@ -157,13 +94,15 @@ static void cluster_step(struct cluster *c, struct gossip_event *event)
     event->now_ms = loop_now_ms(c->loop) + 1;
     event->wall_ms = clock_wall_ms();
     gossip_step(c->core, event, &c->effects);
-    uint32_t failed[16];
+    uint32_t failed[LIMIT_GOSSIP_FETCHES];
     size_t failed_count = 0;
     for (size_t i = 0; i < c->effects.send_count; i++) {
         cluster_send(c, &c->effects.sends[i]);
     }
     for (size_t i = 0; i < c->effects.fetch_count; i++) {
-        if (cluster_start_fetch(c, &c->effects.fetches[i]) < 0 && failed_count < 16) {
+        if (bulk_start(&c->bulk, &c->effects.fetches[i], c->config.authorization(c->config.arg)) <
+                0 &&
+            failed_count < LIMIT_GOSSIP_FETCHES) {
             failed[failed_count++] = c->effects.fetches[i].id;
         }
     }
@@ -178,7 +117,7 @@ static void cluster_step(struct cluster *c, struct gossip_event *event)
     /* A fetch that could not even start is told last: telling steps again and reuses the effects.
      */
     for (size_t i = 0; i < failed_count; i++) {
-        cluster_tell_fetched(c, failed[i], -EIO, NULL);
+        cluster_fetched(c, failed[i], -EIO, NULL);
     }
 }
 
@@ -236,42 +175,19 @@ static void cluster_found(void *arg, const union address *addresses, size_t coun
 
 /* --- what this node holds --- */
 
-static void cluster_flush(void *arg)
+static void cluster_tell_holding(void *arg, bool added, const uint64_t *keys, size_t count)
 {
-    struct cluster *c = arg;
-    uint64_t keys[512];
-    for (size_t i = 0; i < c->change_count;) {
-        bool added = c->changes[i].added;
-        size_t n = 0;
-        while (i < c->change_count && n < 512 && c->changes[i].added == added) {
-            keys[n++] = c->changes[i++].key;
-        }
-        cluster_step(c, &(struct gossip_event){.kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
-                                               .keys = {.keys = keys, .count = n}});
-    }
-    free(c->changes);
-    c->changes = NULL;
-    c->change_count = c->change_capacity = 0;
+    cluster_step(arg, &(struct gossip_event){.kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
+                                             .keys = {.keys = keys, .count = count}});
 }
 
 static void cluster_change(struct cluster *c, uint64_t key, bool added)
 {
-    if (c->change_count == c->change_capacity) {
-        size_t capacity = c->change_capacity ? c->change_capacity * 2 : 64;
-        struct change *more =
-            capacity <= CHANGES_MAX ? realloc(c->changes, capacity * sizeof *more) : NULL;
-        if (!more) {
-            cluster_flush(c); /* now rather than lost */
-            cluster_step(c,
-                         &(struct gossip_event){.kind = added ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL,
-                                                .keys = {.keys = &key, .count = 1}});
-            return;
-        }
-        c->changes = more;
-        c->change_capacity = capacity;
+    int r = holding_change(&c->holding, key, added);
+    if (r < 0 && !c->warned_lost) {
+        log_warn("what this node holds is not announced in full", LOG_STR("err", strerror(-r)));
+        c->warned_lost = true;
     }
-    c->changes[c->change_count++] = (struct change){.key = key, .added = added};
-    defer_start(c->loop, &c->flush);
 }
 
 void cluster_add(struct cluster *c, uint64_t key)
@@ -282,6 +198,11 @@ void cluster_add(struct cluster *c, uint64_t key)
 void cluster_remove(struct cluster *c, uint64_t key)
 {
     cluster_change(c, key, false);
+}
+
+void cluster_set_listed(struct cluster *c)
+{
+    holding_set_listed(&c->holding);
 }
 
 /* --- life --- */
@@ -322,12 +243,11 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
         return error_set(err, -ENOMEM, "out of memory");
     }
     c->loop = loop;
-    c->fetcher = fetcher;
     c->config = *config;
-    list_init(&c->fetches);
     gossip_effects_init(&c->effects);
     timer_init(&c->timer, loop, cluster_tick, c);
-    defer_init(&c->flush, cluster_flush, c);
+    bulk_init(&c->bulk, fetcher, cluster_fetched, c);
+    holding_init(&c->holding, loop, cluster_tell_holding, c);
     c->label = strdup(config->label);
     c->data_dir = config->data_dir ? strdup(config->data_dir) : NULL;
     int r = !c->label || (config->data_dir && !c->data_dir)
@@ -339,6 +259,9 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
     bootstrap.arg = c;
     if (r == 0) {
         r = bootstrap_new(loop, fetcher, &bootstrap, &c->bootstrap);
+        if (r < 0) {
+            (void)error_set(err, r, "bootstrap: %s", strerror(-r));
+        }
     }
     if (r < 0) {
         cluster_free(c);
@@ -356,18 +279,12 @@ void cluster_free(struct cluster *c)
         return;
     }
     bootstrap_free(c->bootstrap);
-    LIST_EACH_SAFE (link, &c->fetches) {
-        struct cluster_fetch *f = CONTAINER_OF(link, struct cluster_fetch, link);
-        f->cluster = NULL;
-        list_remove(link);
-        fetch_cancel(&f->fetch);
-    }
+    bulk_done(&c->bulk);
+    holding_done(&c->holding);
     timer_stop(&c->timer);
-    defer_stop(&c->flush);
     udp_free(c->udp);
     gossip_free(c->core);
     gossip_effects_done(&c->effects);
-    free(c->changes);
     free(c->label);
     free(c->data_dir);
     free(c);

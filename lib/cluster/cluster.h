@@ -1,7 +1,7 @@
 /* cluster.h - the gossip core in the real world: datagrams, timers, bulk over HTTP, bootstrap.
  *
- * Drives one gossip core from the loop and carries out its effects. What this node holds is told
- * with cluster_add and cluster_remove, in any number: a turn's changes go to the core together. */
+ * Drives one gossip core from the loop and carries out its effects (bulk.h fetches, bootstrap.h
+ * finds, holding.h gathers what this node holds). */
 #pragma once
 
 #include <stdbool.h>
@@ -39,8 +39,11 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
 /* Every bulk fetch is cancelled; call it while the loop can still run their callbacks. */
 void cluster_free(struct cluster *c);
 
+/* What this node holds, in any number: a turn's changes go to the core together. Nothing is
+ * announced before cluster_set_listed, which says that what was added so far is all there was. */
 void cluster_add(struct cluster *c, uint64_t key);
 void cluster_remove(struct cluster *c, uint64_t key);
+void cluster_set_listed(struct cluster *c);
 
 bool cluster_is_ready(const struct cluster *c);
 const struct gossip *cluster_core(const struct cluster *c);
