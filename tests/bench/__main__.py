@@ -11,7 +11,7 @@ from lab import spegel
 from lab.versions import BUILD
 
 from . import mirroring, pulls, resources, row, serving
-from .stage import Stage
+from .stage import CONGESTION_CONTROL, Stage
 
 RESULT = os.path.join(BUILD, "bench.json")
 
@@ -26,6 +26,8 @@ def parse(argv):
     parser.add_argument("parts", nargs="*", metavar="PART",
                         help=f"what to measure, of: {', '.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="of each, in turns with nginx")
+    parser.add_argument("--congestion", metavar="NAME",
+                        help="TCP congestion control between the hosts (default: the machine's)")
     parser.add_argument("--report", action="store_true", help="exit 0 even if a goal is missed")
     options = parser.parse_args(argv)
     for part in options.parts:
@@ -41,11 +43,16 @@ def why_not():
     return lab.why_unavailable() or spegel.why_missing()
 
 
-def measure(parts, rounds):
+def default_congestion():
+    with open(CONGESTION_CONTROL, encoding="ascii") as f:
+        return f.read().strip()
+
+
+def measure(parts, rounds, congestion):
     """Yields rows, part by part."""
     staged = [p for p in parts if PARTS[p]]
     if staged:
-        with Stage() as stage:
+        with Stage(congestion) as stage:
             for part in staged:
                 yield from PARTS[part](stage, rounds)
     if "pulls" in parts:
@@ -61,11 +68,12 @@ def main(argv):
     rows = []
     print(row.HEADER, flush=True)
     for one in measure([p for p in PARTS if not options.parts or p in options.parts],
-                       options.rounds):
+                       options.rounds, options.congestion):
         rows.append(one)
         print(one.line(), flush=True)
     with open(RESULT, "w", encoding="utf-8") as f:
         json.dump({"rounds": options.rounds, "cpus": os.cpu_count(),
+                   "congestion_control": options.congestion or default_congestion(),
                    "rows": [one.as_json() for one in rows]}, f, indent=2)
         f.write("\n")
     missed = [one.key for one in rows if not one.ok]

@@ -1,28 +1,41 @@
 """Eight containerd nodes pull the same image, one after another, over shaped links."""
 
+import statistics
+import time
+
 import lab
 
 from .row import AT_MOST, Row, against_limit, progress
 
 NODES, LAYERS, LAYER_MB = 8, 4, 8
 UPSTREAM_MBIT, NODE_MBIT = 100, 400
+ROUNDS = 3
+WITHDRAWN_S = 1.5  # until every node knows that the image is gone
+
+
+def one_round(opened, reference):
+    """(bytes that upstream sent, seconds of each node)"""
+    before = opened.upstream.bytes_sent()
+    seconds = [node.pull(reference) for node in opened.nodes]
+    progress("seconds: " + " ".join(f"{s:.2f}" for s in seconds))
+    return opened.upstream.bytes_sent() - before, seconds
 
 
 def pulls():
     progress(f"{NODES} nodes pull a {LAYERS * LAYER_MB} MB image, one after another")
     image = lab.images.image(layers=LAYERS, layer_mb=LAYER_MB)
-    seconds = []
     with lab.Lab(nodes=NODES, upstream_mbit=UPSTREAM_MBIT, node_mbit=NODE_MBIT) as opened:
         reference = opened.push(image)
-        before = opened.upstream.bytes_sent()
-        for node in opened.nodes:
-            seconds.append(node.pull(reference))
-            progress(f"{node.name}: {seconds[-1]:.2f} s")
-        sent = opened.upstream.bytes_sent() - before
+        rounds = []
+        for _ in range(ROUNDS):
+            rounds.append(one_round(opened, reference))
+            for node in opened.nodes:
+                node.remove(reference)
+            time.sleep(WITHDRAWN_S)
+    sent = max(r[0] for r in rounds)
+    later = [statistics.median(of_node) for of_node in zip(*(r[1][1:] for r in rounds))]
     return [
-        # Frames and heads of HTTP are counted too: a few percent.
+        # Heads and frames are counted too: a few percent.
         Row("pulls-upstream", "8 pulls: upstream sends", sent / 1e6, image.size_bytes / 1e6, "MB",
-            sent / image.size_bytes, AT_MOST, 1.06),
-        against_limit("pulls-later", "8 pulls: a later node, slowest", [max(seconds[1:])], "s",
-                      0.85),
-    ]
+            sent / image.size_bytes, AT_MOST, 1.05, ROUNDS),
+        against_limit("pulls-later", "8 pulls: the slowest later node", [max(later)], "s", 0.85)]

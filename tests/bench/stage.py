@@ -13,11 +13,13 @@ from lab.spegel import REGISTRY_PORT
 from . import blobs, client
 from .nginx import Nginx
 
+CONGESTION_CONTROL = "/proc/sys/net/ipv4/tcp_congestion_control"
 BIG_MB, MANY, MIDDLING_MB = 512, 32, 16
 
 
 class Stage:
-    def __init__(self):
+    def __init__(self, congestion=None):
+        """congestion: TCP congestion control of all hosts; None is the machine's."""
         client.build()
         self.big = blobs.layout("big", 1, BIG_MB)
         self.of_a = blobs.layout("of-a", MANY, MIDDLING_MB)
@@ -30,6 +32,8 @@ class Stage:
             self.a, self.b, self.c = (node.daemon for node in nodes)
             self.client = self.lab.add_host("client")
             net = self.lab.net
+            for host in net.hosts.values() if congestion else ():
+                host.run(["sh", "-c", f"echo {congestion} >{CONGESTION_CONTROL}"])
             self.file_nginx = Nginx(nodes[0].host, net.make_dir("nginx-a"),
                                     files=self.big.directory)
             self.proxy_nginx = Nginx(nodes[1].host, net.make_dir("nginx-b"),
