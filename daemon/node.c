@@ -228,7 +228,7 @@ static int node_start_stores(struct node *n, struct error *err)
                                            .arg = n};
         return containerd_new(n->loop, n->inventory, &config, &n->containerd, err);
     }
-    n->layouts = calloc(o->layouts.count + 1, sizeof *n->layouts);
+    n->layouts = calloc(o->layouts.count + 1, sizeof(struct layout *));
     if (!n->layouts) {
         return error_set(err, -ENOMEM, "out of memory");
     }

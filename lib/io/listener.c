@@ -265,7 +265,7 @@ uint16_t server_port(const struct server *s)
     if (list_empty(&s->listeners)) {
         return 0;
     }
-    union address a;
+    union address a = {0};
     socklen_t n = sizeof(a);
     const struct listener *l = CONTAINER_OF(s->listeners.next, struct listener, link);
     CHECK(getsockname(l->fd, &a.sa, &n) == 0);

@@ -301,7 +301,7 @@ void udp_free(struct udp *u)
 
 uint16_t udp_port(const struct udp *u)
 {
-    union address a;
+    union address a = {0};
     socklen_t n = sizeof(a);
     CHECK(getsockname(u->fd, &a.sa, &n) == 0);
     return ntohs(a.in4.sin_port);

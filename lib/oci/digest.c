@@ -63,12 +63,18 @@ static bool is_hex(const char *text, size_t n)
 
 int digest_parse_hex(const char *hex, size_t hex_bytes, struct digest *ret_digest)
 {
-    if (hex_bytes != 2 * DIGEST_BYTES || !is_hex(hex, hex_bytes)) {
+    if (hex_bytes != 2 * DIGEST_BYTES) {
         return -EINVAL;
     }
+    struct digest digest;
     for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        ret_digest->bytes[i] = (uint8_t)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return -EINVAL;
+        }
+        digest.bytes[i] = (uint8_t)(high << 4 | low);
     }
+    *ret_digest = digest;
     return 0;
 }
 

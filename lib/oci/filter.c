@@ -79,10 +79,11 @@ static int compile_all(struct filter *f, const char *const *expressions, size_t 
     }
     f->codes = calloc(count, sizeof(pcre2_code *));
     pcre2_compile_context *context = pcre2_compile_context_create(f->general);
-    int r = 0;
     if (!f->codes || !context) {
-        r = error_set(err, -ENOMEM, "out of memory");
+        pcre2_compile_context_free(context);
+        return error_set(err, -ENOMEM, "out of memory");
     }
+    int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
         r = compile_one(context, expressions[i], &f->codes[i], err);
         f->code_count += r == 0;

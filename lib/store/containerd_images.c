@@ -104,8 +104,11 @@ static void record_set(struct containerd *c, struct image_record *record,
 {
     struct digest target;
     struct error err = {0};
-    const char *digest = image->target ? image->target->digest : "";
-    int r = digest_parse(digest, strlen(digest), &target);
+    if (!image->target) {
+        record_malformed(c, record, "no target");
+        return;
+    }
+    int r = digest_parse(image->target->digest, strlen(image->target->digest), &target);
     if (r < 0) {
         record_malformed(c, record, r == -ENOTSUP ? "digest algorithm" : "target is no digest");
         return;

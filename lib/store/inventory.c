@@ -283,7 +283,8 @@ static int image_get(struct inventory *inv, const char *name, struct image **ret
     struct image *image = image_new(name, &ref);
     if (!image || map_insert(&inv->images, &image->link, image->name, strlen(name)) < 0) {
         free(image);
-        return error_set(err, -ENOMEM, "out of memory");
+        (void)error_set(err, -ENOMEM, "out of memory");
+        return -ENOMEM;
     }
     image->filtered = filter_matches(inv->filter, ref.registry, ref.repository, ref.tag);
     *ret_image = image;
