@@ -328,6 +328,15 @@ void peer_watch(struct peer_exchange *e, bool wanted)
     }
 }
 
+void peer_set_low_water(struct peer_exchange *e, int bytes)
+{
+    struct peer_link *l = e->link;
+    if (l->low_water_bytes != bytes &&
+        setsockopt(l->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) == 0) {
+        l->low_water_bytes = bytes;
+    }
+}
+
 void peer_close(struct peer_exchange *e)
 {
     if (!e) {
@@ -337,6 +346,7 @@ void peer_close(struct peer_exchange *e)
         /* An error's short body has mostly come with its head, whether anyone read it or not. */
         bool whole = e->state == EXCHANGE_BODY && e->left_bytes == (int64_t)early_left(e);
         if (whole && e->response->keep_alive && !e->response->chunked) {
+            peer_set_low_water(e, 1);
             peer_link_keep(e->link);
         } else {
             peer_link_free(e->link);

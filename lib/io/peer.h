@@ -63,6 +63,10 @@ int64_t peer_splice(struct peer_exchange *e, struct pipe_pair *pair, size_t max_
 /* Whether `readable` is wanted; only after a read said -EAGAIN. */
 void peer_watch(struct peer_exchange *e, bool wanted);
 
+/* How much must have come before `readable` is called (SO_RCVLOWAT); 1 at first. The end and errors
+ * are always told. It is a hint: the kernel may use less. */
+void peer_set_low_water(struct peer_exchange *e, int bytes);
+
 /* Frees it. The connection is kept if the body was read to its end, else closed at once. NULL is
  * fine. */
 void peer_close(struct peer_exchange *e);

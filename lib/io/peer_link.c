@@ -128,7 +128,7 @@ int peer_link_new(struct peer_pool *pool, const union address *to,
     if (!l) {
         return -ENOMEM;
     }
-    *l = (struct peer_link){.pool = pool, .to = *to, .fd = -1};
+    *l = (struct peer_link){.pool = pool, .to = *to, .fd = -1, .low_water_bytes = 1};
     l->connected = connected;
     l->ready = ready;
     l->arg = arg;

@@ -22,6 +22,7 @@ struct peer_link {
     struct poll *poll;
     uint64_t idle_since_ms;
     bool idle;
+    int low_water_bytes;
     /* The user's. `connected` is not called for a kept link. */
     void (*connected)(void *arg, int error);
     void (*ready)(void *arg, int events);

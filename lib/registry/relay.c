@@ -24,7 +24,7 @@ struct relay {
     int error;    /* no holder is left, or the hash was wrong */
     bool waiting; /* write returned 0: our client reads and we have nothing */
     uint64_t waiting_since_ms;
-    struct timer stall;
+    struct timer wait;
 
     bool copies; /* through `buffer` rather than a pipe */
     struct pipe_pair pipe;
@@ -97,25 +97,39 @@ static void relay_source_failed(struct relay *r, bool unreachable)
     }
 }
 
-static void relay_stall_fired(void *arg)
+/* First for bytes below the low-water mark, which wake nobody, then for a stall. */
+static void relay_wait_fired(void *arg)
 {
     struct relay *r = arg;
     if (!r->waiting || !r->source) {
         return;
     }
-    uint64_t now_ms = loop_now_ms(r->mirror->loop);
-    uint64_t due_ms = r->waiting_since_ms + LIMIT_NO_PROGRESS_MS;
-    if (peer_has_bytes(r->source->exchange) != 0) {
-        conn_wake(r->body.conn); /* it was us who were late */
-    } else if (now_ms < due_ms && timer_start(&r->stall, due_ms - now_ms) == 0) {
+    uint64_t waited_ms = loop_now_ms(r->mirror->loop) - r->waiting_since_ms;
+    uint64_t limit_ms = LIMIT_NO_PROGRESS_MS;
+    if (waited_ms < LIMIT_RELAY_LINGER_MS) {
+        limit_ms = LIMIT_RELAY_LINGER_MS;
+    } else if (peer_has_bytes(r->source->exchange) != 0) {
+        conn_wake(r->body.conn);
         return;
     } else {
-        r->mirror->counters.stalled++;
-        relay_source_failed(r, true);
-        if (r->error) {
-            conn_wake(r->body.conn);
-        }
+        peer_set_low_water(r->source->exchange, 1);
     }
+    if (waited_ms < limit_ms && timer_start(&r->wait, limit_ms - waited_ms) == 0) {
+        return;
+    }
+    r->mirror->counters.stalled++;
+    relay_source_failed(r, true);
+    if (r->error) {
+        conn_wake(r->body.conn);
+    }
+}
+
+/* Fewer, larger portions of a body that has far to go: half the CPU of taking each packet. */
+static void relay_watch_source(struct relay *r)
+{
+    bool far = peer_left(r->source->exchange) >= 2 * (int64_t)LIMIT_RELAY_LOW_WATER_BYTES;
+    peer_set_low_water(r->source->exchange, far ? LIMIT_RELAY_LOW_WATER_BYTES : 1);
+    peer_watch(r->source->exchange, true);
 }
 
 static void on_source_readable(struct attempt *a)
@@ -222,7 +236,7 @@ static int relay_fill(struct relay *r)
         return 1;
     }
     if (n == -EAGAIN) {
-        peer_watch(r->source->exchange, true);
+        relay_watch_source(r);
         return 0;
     }
     if (!r->error) {
@@ -288,7 +302,7 @@ static int64_t relay_write(struct body *body, int fd, int64_t max_bytes)
     if (moved == 0) {
         r->waiting = true;
         r->waiting_since_ms = loop_now_ms(r->mirror->loop);
-        if (!timer_running(&r->stall) && timer_start(&r->stall, LIMIT_NO_PROGRESS_MS) < 0) {
+        if (!timer_running(&r->wait) && timer_start(&r->wait, LIMIT_RELAY_LINGER_MS) < 0) {
             return -ENOMEM; /* nobody would notice a stall */
         }
     }
@@ -300,7 +314,7 @@ static int64_t relay_write(struct body *body, int fd, int64_t max_bytes)
 static void relay_free(struct relay *r)
 {
     race_stop(&r->race);
-    timer_stop(&r->stall);
+    timer_stop(&r->wait);
     pipe_pool_give(r->mirror->pipes, &r->pipe);
     digester_free(r->digester);
     free(r->buffer);
@@ -351,7 +365,7 @@ int relay_start(struct mirror *m, struct conn *c, int status, const struct buf *
     r->pipe = (struct pipe_pair){-1, -1, 0, 0};
     r->over = over;
     r->arg = arg;
-    timer_init(&r->stall, m->loop, relay_stall_fired, r);
+    timer_init(&r->wait, m->loop, relay_wait_fired, r);
     int failed = 0;
     if (hash) {
         r->hashes = true;
