@@ -16,11 +16,11 @@ void answer_json(struct conn *c, int status, const struct buf *fields, const str
 {
     struct buf all;
     buf_init(&all, FIELDS_BYTES);
-    int status_or_error = http_head_field(&all, "Content-Type", "application/json");
-    if (status_or_error == 0 && fields && fields->len) {
-        status_or_error = buf_append(&all, fields->data, fields->len);
+    int r = http_head_field(&all, "Content-Type", "application/json");
+    if (r == 0 && fields && fields->len) {
+        r = buf_append(&all, fields->data, fields->len);
     }
-    if (status_or_error < 0) {
+    if (r < 0) {
         answer_no_memory(c);
     } else {
         server_respond(c, status, &all, json->data, json->len);
@@ -35,6 +35,7 @@ void answer_problem(struct conn *c, int status, const char *code, const char *me
     buf_init(&fields, FIELDS_BYTES);
     buf_init(&json, 64 * 1024);
     int failed = problem_write(&json, code, message, detail_json);
+    failed |= http_head_field(&fields, "Content-Type", "application/json");
     if (status == 405) {
         failed |= http_head_field(&fields, "Allow", "GET, HEAD");
     } else if (status == 401) {
@@ -43,16 +44,25 @@ void answer_problem(struct conn *c, int status, const char *code, const char *me
         failed |= http_head_field(&fields, "Retry-After", "1");
     }
     if (failed) {
-        answer_no_memory(c);
-    } else {
-        answer_json(c, status, &fields, &json);
+        buf_clear(&fields);
+        buf_clear(&json);
     }
+    server_respond(c, status, &fields, json.data, json.len);
     buf_done(&fields);
     buf_done(&json);
 }
 
 int answer_fields(struct buf *fields, const struct registry_query *q)
 {
-    return q->registry_as_given[0] ? http_head_field(fields, "OCI-Namespace", q->registry_as_given)
-                                   : 0;
+    return q->registry[0] ? http_head_field(fields, "OCI-Namespace", q->registry) : 0;
+}
+
+void answer_unable(struct conn *c, const struct registry_query *q, const char *why)
+{
+    if (q->from_peer) {
+        answer_problem(c, 503, "TOOMANYREQUESTS", why, NULL);
+    } else {
+        answer_problem(c, 404, q->path.kind == PATH_BLOB ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN", why,
+                       "{\"attempts\":[]}");
+    }
 }

@@ -22,7 +22,8 @@ void metrics_begin(struct metrics *m, enum metrics_handler handler);
 void metrics_end(struct metrics *m, enum metrics_handler handler, const char *method, int status,
                  double seconds, uint64_t body_bytes);
 
-/* A request of a client (not of a peer) for a manifest or blob: did the mirror have it? */
+/* A manifest or blob that this node lacks was asked of the mirror: did a peer have it? What is held
+ * here is not counted, nor was it in the Go implementation. */
 void metrics_mirror_request(struct metrics *m, const char *registry, bool hit, double unix_s);
 
 void metrics_resolved(struct metrics *m, double seconds);

@@ -37,7 +37,7 @@ static void record_finished(void *arg, struct conn *c, int status, uint64_t byte
     double seconds = (double)(clock_now_us() - record->started_us) / 1e6;
     bool good = status >= 200 && status < 400;
     metrics_end(r->config.metrics, record->handler, record->method, status, seconds, bytes);
-    if (record->counts_as_mirror_request) {
+    if (record->is_mirrored) {
         metrics_mirror_request(r->config.metrics, record->registry_name, good,
                                (double)clock_wall_ms() / 1000.0);
     }
@@ -51,23 +51,26 @@ static void record_finished(void *arg, struct conn *c, int status, uint64_t byte
     free(record);
 }
 
-struct request_record *record_new(struct registry *r, struct conn *c,
-                                  const struct http_request *request)
+void record_new(struct registry *r, struct conn *c, const struct http_request *request)
 {
     struct request_record *record = malloc(sizeof *record);
     if (!record) {
-        return NULL;
+        return;
     }
-    *record = (struct request_record){.registry = r,
-                                      .handler = record_handler(request->target),
-                                      .method = record_method(request),
-                                      .started_us = conn_request_started_us(c),
-                                      .source = METRICS_STORE};
-    (void)snprintf(record->target, sizeof record->target, "%s", request->target);
+    /* Field by field: most of it is text that the next lines write. */
+    record->registry = r;
+    record->handler = record_handler(request->target);
+    record->method = record_method(request);
+    record->started_us = conn_request_started_us(c);
+    record->is_mirrored = false;
+    record->source = METRICS_STORE;
+    record->registry_name[0] = 0;
+    size_t n = strnlen(request->target, sizeof record->target - 1);
+    memcpy(record->target, request->target, n);
+    record->target[n] = 0;
     metrics_begin(r->config.metrics, record->handler);
     conn_on_finished(c, record_finished, record);
     conn_set_user(c, record);
-    return record;
 }
 
 void record_gone(struct conn *c)

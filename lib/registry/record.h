@@ -9,15 +9,15 @@ struct request_record {
     enum metrics_handler handler;
     const char *method;
     uint64_t started_us;
-    bool counts_as_mirror_request;
+    bool is_mirrored; /* not held here: the mirror was asked */
     enum metrics_source source;
-    char target[128]; /* cut; for the log */
-    char registry_name[REFERENCE_REGISTRY_BYTES];
+    char target[128];                             /* cut; for the log */
+    char registry_name[REFERENCE_REGISTRY_BYTES]; /* while is_mirrored */
 };
 
-/* Beside the conn (conn_user) until the response is over, which frees it; NULL without memory. */
-struct request_record *record_new(struct registry *r, struct conn *c,
-                                  const struct http_request *request);
+/* Puts a record beside the conn (conn_user) until the response is over, which frees it. Without
+ * memory there is none, and the request goes uncounted. */
+void record_new(struct registry *r, struct conn *c, const struct http_request *request);
 
 /* The client left before any answer: counts it so. Nothing to do when there is no record. */
 void record_gone(struct conn *c);

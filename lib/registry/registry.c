@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "http/head.h"
 #include "oci/problem.h"
-#include "registry/answer.h"
+#include "registry/content.h"
 #include "registry/record.h"
 
 #define FIELDS_BYTES 4096
@@ -39,16 +39,21 @@ void registry_free(struct registry *r)
 
 /* --- what is asked, and by whom --- */
 
-/* X-Spegel-Registry carries a URL; the registry is its host[:port]. */
-static const char *registry_of_url(const char *url)
+/* X-Spegel-Registry carries a URL; the registry is its host[:port]. Too long: none. */
+static void registry_of_url(const char *url, char ret_name[REFERENCE_REGISTRY_BYTES])
 {
-    const char *host = strstr(url, "://");
-    return host ? host + 3 : url;
+    const char *scheme = strstr(url, "://");
+    const char *host = scheme ? scheme + 3 : url;
+    size_t n = strcspn(host, "/");
+    if (n < REFERENCE_REGISTRY_BYTES) {
+        memcpy(ret_name, host, n);
+        ret_name[n] = 0;
+    }
 }
 
-static bool registry_header_true(const char *value)
+static bool header_is(const char *value, const char *wanted)
 {
-    return value && !strcasecmp(value, "true");
+    return value && !strcasecmp(value, wanted);
 }
 
 /* False: answered already. */
@@ -56,8 +61,10 @@ static bool registry_read_query(struct registry *r, struct conn *c, struct regis
 {
     const struct http_request *request = q->request;
     const char *ns = q->path.ns;
+    char of_url[REFERENCE_REGISTRY_BYTES] = "";
     if (!ns[0] && request->spegel_registry) {
-        ns = registry_of_url(request->spegel_registry);
+        registry_of_url(request->spegel_registry, of_url);
+        ns = of_url;
     }
     if (!ns[0] && request->oci_namespace) {
         ns = request->oci_namespace;
@@ -68,12 +75,10 @@ static bool registry_read_query(struct registry *r, struct conn *c, struct regis
         return false;
     }
     (void)snprintf(q->registry, sizeof q->registry, "%s", ns);
-    q->registry_as_given = q->registry;
-    q->from_peer = registry_header_true(request->spegel_mirrored) ||
-                   (request->spegel_mirror && !strcasecmp(request->spegel_mirror, "false"));
+    q->from_peer = header_is(request->spegel_mirrored, "true");
+    q->held_only = q->from_peer || header_is(request->spegel_mirror, "false");
     const char *id = r->config.node_id(r->config.arg);
-    q->local_client =
-        request->spegel_node ? !strcasecmp(request->spegel_node, id) : conn_is_local(c);
+    q->local_client = request->spegel_node ? header_is(request->spegel_node, id) : conn_is_local(c);
     if (request->user_agent && !strncmp(request->user_agent, "containerd/", 11)) {
         r->last_containerd_s = (double)clock_wall_ms() / 1000.0;
     }
@@ -87,13 +92,15 @@ void registry_miss(struct registry *r, struct conn *c, const struct registry_que
     bool blob = q->path.kind == PATH_BLOB;
     bool tag = q->path.kind == PATH_MANIFEST_TAG;
     const char *code = blob ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
-    if (q->from_peer || (!tag && !q->path.digest_supported)) {
+    if (q->held_only || (!tag && !q->path.digest_supported)) {
         answer_problem(c, 404, code, "not held by this node", "{\"attempts\":[]}");
         return;
     }
     struct request_record *record = conn_user(c);
     if (record) {
         record->source = METRICS_PEER;
+        record->is_mirrored = true;
+        (void)snprintf(record->registry_name, sizeof record->registry_name, "%s", q->registry);
     }
     struct mirror_query query = {
         .kind = blob ? MIRROR_BLOB : MIRROR_MANIFEST,
@@ -103,7 +110,7 @@ void registry_miss(struct registry *r, struct conn *c, const struct registry_que
         .repository = q->path.repository,
         .tag = tag ? q->path.tag : NULL,
         .digest = q->path.digest,
-        .range = q->request->range,
+        .range = content_range(q),
     };
     mirror_answer(r->config.mirror, c, &query);
 }
@@ -269,8 +276,7 @@ static void registry_doubt(struct registry *r, const char *text)
     }
 }
 
-static void registry_v2(struct registry *r, struct conn *c, struct registry_query *q,
-                        struct request_record *record)
+static void registry_v2(struct registry *r, struct conn *c, struct registry_query *q)
 {
     if (!auth_allows(r->config.auth, q->request->authorization)) {
         r->counters.unauthorized++;
@@ -291,10 +297,6 @@ static void registry_v2(struct registry *r, struct conn *c, struct registry_quer
     case PATH_MANIFEST_TAG:
     case PATH_MANIFEST_DIGEST:
     case PATH_BLOB:
-        if (record && !q->from_peer) {
-            record->counts_as_mirror_request = true;
-            (void)snprintf(record->registry_name, sizeof record->registry_name, "%s", q->registry);
-        }
         registry_content(r, c, q);
         break;
     case PATH_CATALOG:
@@ -316,7 +318,7 @@ static void registry_v2(struct registry *r, struct conn *c, struct registry_quer
 void registry_request(void *arg, struct conn *c, const struct http_request *request)
 {
     struct registry *r = arg;
-    struct request_record *record = record_new(r, c, request);
+    record_new(r, c, request);
     struct registry_query q = {.request = request};
     struct error err;
     const char *code = "UNSUPPORTED";
@@ -330,7 +332,7 @@ void registry_request(void *arg, struct conn *c, const struct http_request *requ
     } else if (q.path.kind == PATH_OTHER) {
         registry_other(r, c, &q);
     } else {
-        registry_v2(r, c, &q, record);
+        registry_v2(r, c, &q);
     }
 }
 

@@ -1,34 +1,35 @@
-/* Content that is held here: blobs by sendfile, manifests from memory after their digest was
- * checked, so that a damaged file never leaves as a manifest. */
+/* Content that is held here. Blobs leave by sendfile, unread. Of a manifest, and of what may be
+ * one, the digest is checked first, so that a damaged file never leaves as a manifest: the small,
+ * which most are, in memory and at once where the page cache has them; the others on the pool. */
+#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "http/head.h"
-#include "io/file_body.h"
-#include "oci/range.h"
-#include "registry/answer.h"
+#include "registry/content.h"
 
-#define FIELDS_BYTES 2048
+#define KEPT_BYTES (64 * 1024) /* larger manifests are sent from their file once they are checked  \
+                                */
+#define BEGINNING_BYTES 64
 
-/* A manifest, or a small blob of which nobody knows yet whether it is one, read into memory. */
+/* A manifest, or a small blob of which nobody knows yet whether it is one, being looked at. */
 struct serve_job {
-    struct list link;
+    struct list link; /* in the registry's jobs: first come, first served */
     struct work work;
     struct registry *registry;
-    struct conn *conn; /* NULL: the client left */
+    struct conn *conn; /* NULL: the client left, or the registry is gone */
     struct registry_query query;
     struct digest digest;
-    bool was_manifest; /* known to be one before it was read */
+    bool known_manifest; /* before it was read */
     int fd;
     size_t size_bytes;
-    int read_error;
-    char *bytes; /* size_bytes of them */
+    /* What came out. */
+    int error; /* 0 or of reading */
+    bool is_right, is_manifest;
+    struct manifest manifest; /* unless it was known */
+    char *bytes;              /* NULL when there are more than KEPT_BYTES */
 };
 
 static void job_free(struct serve_job *job)
@@ -37,265 +38,229 @@ static void job_free(struct serve_job *job)
     if (job->fd >= 0) {
         (void)close(job->fd);
     }
+    manifest_done(&job->manifest);
     free(job->bytes);
     free(job);
 }
 
-/* --- fields --- */
+/* --- looking at it; on the pool, or in the loop when it is small --- */
 
-static int content_fields(struct buf *fields, const struct registry_query *q,
-                          const struct digest *digest, const char *content_type)
+static void job_examine(struct serve_job *job)
 {
-    char text[DIGEST_TEXT_BYTES], etag[DIGEST_TEXT_BYTES + 2];
-    digest_format(digest, text);
-    (void)snprintf(etag, sizeof etag, "\"%s\"", text);
-    int r = http_head_field(fields, "Content-Type", content_type);
-    r = r < 0 ? r : http_head_field(fields, "Docker-Content-Digest", text);
-    r = r < 0 ? r : http_head_field(fields, "ETag", etag);
-    return r < 0 ? r : answer_fields(fields, q);
-}
-
-/* RFC 9110 section 13.1.2, for the one strong ETag a digest has. */
-static bool not_modified(const struct registry_query *q, const struct digest *digest)
-{
-    char text[DIGEST_TEXT_BYTES];
-    const char *header = q->request->if_none_match;
-    digest_format(digest, text);
-    return header && (!strcmp(header, "*") || strstr(header, text));
-}
-
-static void answer_not_modified(struct conn *c, const struct registry_query *q,
-                                const struct digest *digest, const char *content_type)
-{
-    struct buf fields;
-    buf_init(&fields, FIELDS_BYTES);
-    if (content_fields(&fields, q, digest, content_type) < 0) {
-        answer_no_memory(c);
-    } else {
-        server_respond_head(c, 304, &fields, -1);
-    }
-    buf_done(&fields);
-}
-
-/* --- blobs --- */
-
-static void stream_finished(void *arg, int status, int64_t bytes_sent)
-{
-    (void)status;
-    (void)bytes_sent;
-    struct registry *r = arg;
-    r->streams--;
-}
-
-static void answer_over_cap(struct registry *r, struct conn *c, const struct registry_query *q)
-{
-    r->counters.over_stream_cap++;
-    if (q->from_peer) {
-        answer_problem(c, 503, "TOOMANYREQUESTS", "too many streams", NULL);
-    } else { /* containerd hammers a host that says 503 or 429; on 404 it goes on to the next */
-        answer_problem(c, 404, "BLOB_UNKNOWN", "too many streams", "{\"attempts\":[]}");
-    }
-}
-
-static void stream_file(struct registry *r, struct conn *c, const struct buf *fields, int status,
-                        int fd, int64_t offset, int64_t length)
-{
-    struct body *body;
-    if (file_body_new(r->loop, fd, offset, length, stream_finished, r, &body) < 0) {
-        answer_no_memory(c);
-        return;
-    }
-    r->streams++;
-    server_respond_body(c, status, fields, length, body);
-}
-
-static int range_fields(struct buf *fields, enum range_result result, int64_t first, int64_t last,
-                        int64_t size_bytes)
-{
-    char text[96];
-    if (result == RANGE_UNSATISFIABLE) {
-        (void)snprintf(text, sizeof text, "bytes */%lld", (long long)size_bytes);
-    } else if (result == RANGE_PART) {
-        (void)snprintf(text, sizeof text, "bytes %lld-%lld/%lld", (long long)first, (long long)last,
-                       (long long)size_bytes);
-    } else {
-        return 0;
-    }
-    return http_head_field(fields, "Content-Range", text);
-}
-
-/* If-Range with another ETag than ours: the client's part is of something else, send it whole. */
-static const char *range_header(const struct registry_query *q, const struct digest *digest)
-{
-    char text[DIGEST_TEXT_BYTES];
-    digest_format(digest, text);
-    const char *if_range = q->request->if_range;
-    return if_range && !strstr(if_range, text) ? NULL : q->request->range;
-}
-
-static void answer_blob(struct registry *r, struct conn *c, const struct registry_query *q,
-                        const struct digest *digest, int64_t size_bytes, int fd)
-{
-    struct buf fields;
-    buf_init(&fields, FIELDS_BYTES);
-    int64_t first = 0, last = size_bytes - 1;
-    enum range_result range = range_parse(range_header(q, digest), size_bytes, &first, &last);
-    int failed = content_fields(&fields, q, digest, "application/octet-stream");
-    failed |= http_head_field(&fields, "Accept-Ranges", "bytes");
-    failed |= range_fields(&fields, range, first, last, size_bytes);
-    int status = range == RANGE_PART ? 206 : 200;
-    bool head = q->request->method == HTTP_METHOD_HEAD;
-    if (failed || range == RANGE_UNSATISFIABLE || head || size_bytes == 0) {
-        (void)close(fd);
-        if (failed) {
-            answer_no_memory(c);
-        } else if (range == RANGE_UNSATISFIABLE) {
-            server_respond(c, 416, &fields, NULL, 0);
-        } else {
-            server_respond_head(c, status, &fields, last - first + 1);
-        }
-    } else {
-        stream_file(r, c, &fields, status, fd, first, last - first + 1);
-    }
-    buf_done(&fields);
-}
-
-/* --- manifests --- */
-
-static void answer_manifest(struct registry *r, struct conn *c, const struct registry_query *q,
-                            const struct digest *digest, const char *bytes, size_t size_bytes)
-{
-    (void)r;
-    const struct inventory_blob *blob = inventory_blob(r->config.inventory, digest);
-    struct buf fields;
-    buf_init(&fields, FIELDS_BYTES);
-    if (!blob || content_fields(&fields, q, digest, blob->content_type) < 0) {
-        answer_no_memory(c);
-    } else if (!bytes) {
-        server_respond_head(c, 200, &fields, (int64_t)size_bytes);
-    } else {
-        server_respond(c, 200, &fields, bytes, size_bytes);
-    }
-    buf_done(&fields);
-}
-
-/* The bytes are there: are they what the digest says, and are they a manifest? */
-static void job_answer(struct serve_job *job)
-{
-    struct registry *r = job->registry;
-    struct inventory *inventory = r->config.inventory;
     struct digest actual;
     digest_of(job->bytes, job->size_bytes, &actual);
-    if (!digest_equal(&actual, &job->digest)) {
-        char text[DIGEST_TEXT_BYTES];
-        digest_format(&job->digest, text);
-        log_error("a manifest's file does not match its digest: withdrawn",
-                  LOG_STR("digest", text));
-        r->counters.wrong_manifests++;
-        inventory_condemn(inventory, &job->digest);
-        registry_miss(r, job->conn, &job->query);
-        return;
+    job->is_right = digest_equal(&actual, &job->digest);
+    job->is_manifest = job->known_manifest;
+    if (job->is_right && !job->known_manifest) {
+        job->is_manifest = manifest_parse(job->bytes, job->size_bytes, &job->manifest, NULL) == 0;
     }
-    bool is_manifest = job->was_manifest;
-    if (!is_manifest) {
-        struct manifest m = {0};
-        is_manifest = manifest_parse(job->bytes, job->size_bytes, &m, NULL) == 0 &&
-                      inventory_set_manifest(inventory, &job->digest, &m) == 0;
-        manifest_done(&m);
+}
+
+static int job_read(struct serve_job *job)
+{
+    for (size_t got = 0; got < job->size_bytes;) {
+        ssize_t n = pread(job->fd, job->bytes + got, job->size_bytes - got, (off_t)got);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? -errno : -EIO;
+        }
+        got += (size_t)n;
     }
-    bool asked_as_blob = job->query.path.kind == PATH_BLOB;
-    if (asked_as_blob && !is_manifest) {
-        int fd = job->fd;
-        job->fd = -1;
-        answer_blob(r, job->conn, &job->query, &job->digest, (int64_t)job->size_bytes, fd);
-    } else if (asked_as_blob || !is_manifest) {
-        answer_problem(job->conn, 404, asked_as_blob ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN",
-                       asked_as_blob ? "a manifest, not a blob" : "a blob, not a manifest",
-                       "{\"attempts\":[]}");
-    } else {
-        answer_manifest(r, job->conn, &job->query, &job->digest, job->bytes, job->size_bytes);
-    }
+    return 0;
 }
 
 static void job_run(struct work *w)
 {
     struct serve_job *job = CONTAINER_OF(w, struct serve_job, work);
-    size_t got = 0;
-    while (got < job->size_bytes) {
-        ssize_t n = pread(job->fd, job->bytes + got, job->size_bytes - got, (off_t)got);
-        if (n <= 0) {
-            job->read_error = n < 0 ? -errno : -EIO;
-            return;
-        }
-        got += (size_t)n;
+    job->bytes = malloc(job->size_bytes);
+    job->error = job->bytes ? job_read(job) : -ENOMEM;
+    if (job->error == 0) {
+        job_examine(job);
+    }
+    if (job->size_bytes > KEPT_BYTES) {
+        free(job->bytes);
+        job->bytes = NULL;
     }
 }
+
+/* --- and answering --- */
+
+static void answer_wrong_kind(struct conn *c, bool asked_as_blob)
+{
+    answer_problem(c, 404, asked_as_blob ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN",
+                   asked_as_blob ? "a manifest, not a blob" : "a blob, not a manifest",
+                   "{\"attempts\":[]}");
+}
+
+static void job_answer_right(struct serve_job *job)
+{
+    struct registry *r = job->registry;
+    struct inventory *inventory = r->config.inventory;
+    bool as_blob = job->query.path.kind == PATH_BLOB;
+    if (job->is_manifest && !job->known_manifest) {
+        (void)inventory_set_manifest(inventory, &job->digest, &job->manifest);
+    }
+    const struct inventory_blob *blob = inventory_blob(inventory, &job->digest);
+    int fd = job->fd;
+    job->fd = -1;
+    if (!blob) { /* withdrawn while it was read */
+        job->fd = fd;
+        registry_miss(r, job->conn, &job->query);
+    } else if (as_blob == job->is_manifest) {
+        job->fd = fd;
+        answer_wrong_kind(job->conn, as_blob);
+    } else if (as_blob) {
+        content_answer_blob(r, job->conn, &job->query, &job->digest, (int64_t)job->size_bytes, fd);
+    } else {
+        content_answer_manifest(r, job->conn, &job->query, blob, job->bytes, fd);
+    }
+}
+
+static void job_answer(struct serve_job *job)
+{
+    struct registry *r = job->registry;
+    if (job->error == 0 && job->is_right) {
+        job_answer_right(job);
+        return;
+    }
+    if (job->error == 0) {
+        char text[DIGEST_TEXT_BYTES];
+        digest_format(&job->digest, text);
+        log_error("a blob's file does not match its digest: withdrawn", LOG_STR("digest", text));
+        r->counters.wrong_manifests++;
+        inventory_condemn(r->config.inventory, &job->digest);
+    }
+    registry_miss(r, job->conn, &job->query);
+}
+
+/* --- one at a time on the pool: the other threads are for those whose disk is not stuck --- */
+
+static void jobs_next(struct registry *r);
 
 static void job_done(struct work *w, int status)
 {
     struct serve_job *job = CONTAINER_OF(w, struct serve_job, work);
-    if (job->conn && (status < 0 || job->read_error < 0)) {
-        registry_miss(job->registry, job->conn, &job->query);
-    } else if (job->conn) {
+    struct registry *r = job->registry;
+    if (!r) {
+        job_free(job);
+        return;
+    }
+    r->job_count--;
+    job->error = status < 0 ? status : job->error;
+    list_remove(&job->link);
+    jobs_next(r);
+    if (job->conn) {
         job_answer(job);
     }
     job_free(job);
 }
 
-/* Takes fd over. In memory already: answered at once; cold: the pool reads it first. */
-static void serve_from_memory(struct registry *r, struct conn *c, const struct registry_query *q,
-                              const struct inventory_blob *blob, int fd)
+static void jobs_next(struct registry *r)
+{
+    while (!list_empty(&r->jobs)) {
+        struct serve_job *job = CONTAINER_OF(r->jobs.next, struct serve_job, link);
+        if (job->conn && work_start(r->loop, &job->work) == 0) {
+            return;
+        }
+        r->job_count--;
+        if (job->conn) {
+            answer_unable(job->conn, &job->query, "out of memory");
+        }
+        job_free(job);
+    }
+}
+
+/* Takes fd over. */
+static void serve_examined(struct registry *r, struct conn *c, const struct registry_query *q,
+                           const struct inventory_blob *blob, int fd)
 {
     struct serve_job *job = calloc(1, sizeof *job);
-    char *bytes = job ? malloc((size_t)blob->size_bytes + 1) : NULL;
-    if (!bytes) {
+    if (!job || r->job_count >= LIMIT_SERVE_JOBS) {
         free(job);
         (void)close(fd);
-        answer_no_memory(c);
+        answer_unable(c, q, "too much to read");
         return;
     }
-    *job = (struct serve_job){.work = {.run = job_run, .done = job_done},
-                              .registry = r,
-                              .conn = c,
-                              .query = *q,
-                              .digest = blob->digest,
-                              .was_manifest = blob->is_manifest,
-                              .fd = fd,
-                              .size_bytes = (size_t)blob->size_bytes,
-                              .bytes = bytes};
-    job->query.registry_as_given = job->query.registry;
-    list_push_back(&r->jobs, &job->link);
-    struct iovec all = {.iov_base = bytes, .iov_len = job->size_bytes};
-    if (preadv2(fd, &all, 1, 0, RWF_NOWAIT) == (ssize_t)job->size_bytes) {
+    job->work = (struct work){.run = job_run, .done = job_done};
+    job->registry = r;
+    job->conn = c;
+    job->query = *q;
+    job->digest = blob->digest;
+    job->known_manifest = blob->is_manifest;
+    job->fd = fd;
+    job->size_bytes = (size_t)blob->size_bytes;
+    list_init(&job->link);
+    job->bytes = job->size_bytes <= KEPT_BYTES ? malloc(job->size_bytes) : NULL;
+    struct iovec all = {.iov_base = job->bytes, .iov_len = job->size_bytes};
+    if (job->bytes && preadv2(fd, &all, 1, 0, RWF_NOWAIT) == (ssize_t)job->size_bytes) {
+        job_examine(job);
         job_answer(job);
         job_free(job);
-    } else if (work_start(r->loop, &job->work) < 0) {
-        answer_no_memory(c);
-        job_free(job);
+        return;
     }
+    free(job->bytes);
+    job->bytes = NULL;
+    bool idle = list_empty(&r->jobs);
+    list_push_back(&r->jobs, &job->link);
+    r->job_count++;
+    if (idle) {
+        jobs_next(r);
+    }
+}
+
+/* --- what is asked --- */
+
+/* Opens the copy that is served and says what it is; opening may have gone on to another copy. */
+static int serve_open(struct registry *r, struct inventory_blob *it)
+{
+    struct digest digest = it->digest;
+    int fd = inventory_open(r->config.inventory, &digest);
+    r->counters.withdrawn += fd == -ENOENT;
+    if (fd >= 0) {
+        *it = *inventory_blob(r->config.inventory, &digest);
+    }
+    return fd;
+}
+
+/* False when the file's first bytes, as far as they are at hand, say that it is no JSON object:
+ * layers need not be read through to know that they are no manifests. */
+static bool may_be_manifest(int fd)
+{
+    char bytes[BEGINNING_BYTES];
+    struct iovec beginning = {.iov_base = bytes, .iov_len = sizeof bytes};
+    ssize_t n = preadv2(fd, &beginning, 1, 0, RWF_NOWAIT);
+    for (ssize_t i = 0; i < n; i++) {
+        if (!isspace((unsigned char)bytes[i])) {
+            return bytes[i] == '{';
+        }
+    }
+    return true;
 }
 
 void serve_manifest(struct registry *r, struct conn *c, const struct registry_query *q,
                     const struct inventory_blob *blob)
 {
-    struct inventory_blob it = *blob; /* opening may withdraw it */
-    if (not_modified(q, &it.digest) && it.is_manifest) {
-        answer_not_modified(c, q, &it.digest, it.content_type);
+    struct inventory_blob it = *blob;
+    if (it.is_manifest && content_not_modified(q, &it.digest)) {
+        content_answer_not_modified(c, q, &it.digest, it.content_type);
         return;
     }
     if (it.size_bytes > LIMIT_MANIFEST_BYTES || it.size_bytes == 0) {
-        answer_problem(c, 404, "MANIFEST_UNKNOWN", "not a manifest", "{\"attempts\":[]}");
+        answer_wrong_kind(c, false);
         return;
     }
-    int fd = inventory_open(r->config.inventory, &it.digest);
+    int fd = serve_open(r, &it);
     if (fd < 0) {
-        r->counters.withdrawn++;
         registry_miss(r, c, q);
     } else if (it.is_manifest && q->request->method == HTTP_METHOD_HEAD) {
-        (void)close(fd);
-        answer_manifest(r, c, q, &it.digest, NULL, (size_t)it.size_bytes);
+        content_answer_manifest(r, c, q, &it, NULL, fd);
+    } else if (it.is_manifest || may_be_manifest(fd)) {
+        serve_examined(r, c, q, &it, fd);
     } else {
-        serve_from_memory(r, c, q, &it, fd);
+        (void)close(fd);
+        answer_wrong_kind(c, false);
     }
 }
 
@@ -304,26 +269,25 @@ void serve_blob(struct registry *r, struct conn *c, const struct registry_query 
 {
     struct inventory_blob it = *blob;
     if (it.is_manifest) {
-        answer_problem(c, 404, "BLOB_UNKNOWN", "a manifest, not a blob", "{\"attempts\":[]}");
+        answer_wrong_kind(c, true);
         return;
     }
-    if (not_modified(q, &it.digest)) {
-        answer_not_modified(c, q, &it.digest, "application/octet-stream");
+    if (content_not_modified(q, &it.digest)) {
+        content_answer_not_modified(c, q, &it.digest, "application/octet-stream");
         return;
     }
-    if (r->streams >= LIMIT_STREAMS) {
-        answer_over_cap(r, c, q);
-        return;
-    }
-    int fd = inventory_open(r->config.inventory, &it.digest);
+    /* While no image names it nobody said what it is, and one that is named as a manifest may not
+     * have been read yet: a manifest must be 404 here (containerd asks for the digest of one this
+     * way when all hosts failed). */
+    bool unsure = (!it.reached || media_type_is_manifest(it.content_type)) && it.size_bytes > 0 &&
+                  it.size_bytes <= LIMIT_MANIFEST_BYTES;
+    int fd = serve_open(r, &it);
     if (fd < 0) {
-        r->counters.withdrawn++;
         registry_miss(r, c, q);
-    } else if (!it.reached && it.size_bytes > 0 && it.size_bytes <= LIMIT_MANIFEST_BYTES) {
-        /* No image names it yet, so nothing said what it is: a manifest must be 404 here. */
-        serve_from_memory(r, c, q, &it, fd);
+    } else if (unsure && may_be_manifest(fd)) {
+        serve_examined(r, c, q, &it, fd);
     } else {
-        answer_blob(r, c, q, &it.digest, it.size_bytes, fd);
+        content_answer_blob(r, c, q, &it.digest, it.size_bytes, fd);
     }
 }
 
@@ -333,15 +297,25 @@ void serve_gone(struct registry *r, struct conn *c)
         struct serve_job *job = CONTAINER_OF(link, struct serve_job, link);
         if (job->conn == c) {
             job->conn = NULL;
+            return;
         }
     }
 }
 
 void serve_done(struct registry *r)
 {
-    /* The pool may still be reading: the jobs free themselves, into a list nobody looks at. */
+    /* The first one is on the pool and frees itself when it ends; nothing began with the rest. */
+    bool running = true;
     LIST_EACH_SAFE (link, &r->jobs) {
-        CONTAINER_OF(link, struct serve_job, link)->conn = NULL;
+        struct serve_job *job = CONTAINER_OF(link, struct serve_job, link);
+        job->conn = NULL;
+        job->registry = NULL;
         list_remove(link);
+        if (running) {
+            work_cancel(&job->work);
+        } else {
+            job_free(job);
+        }
+        running = false;
     }
 }

@@ -63,7 +63,7 @@ static void transfer_miss(struct transfer *t, const char *message)
 
 static int hit_fields(const struct transfer *t, const struct attempt *winner, struct buf *fields)
 {
-    char digest[DIGEST_TEXT_BYTES], range[96];
+    char digest[DIGEST_TEXT_BYTES], etag[DIGEST_TEXT_BYTES + 2], range[96];
     const struct mirror_query *q = &t->query;
     const struct want *found = &winner->want;
     bool blob = q->kind == MIRROR_BLOB;
@@ -72,6 +72,10 @@ static int hit_fields(const struct transfer *t, const struct attempt *winner, st
                             blob ? "application/octet-stream" : winner->content_type);
     if (r == 0) {
         r = http_head_field(fields, "Docker-Content-Digest", digest);
+    }
+    if (r == 0) { /* as from the store: a Range request with If-Range may be answered by either */
+        (void)snprintf(etag, sizeof(etag), "\"%s\"", digest);
+        r = http_head_field(fields, "ETag", etag);
     }
     if (r == 0 && q->registry[0]) {
         r = http_head_field(fields, "OCI-Namespace", q->registry);
@@ -106,7 +110,7 @@ static void answer_unsatisfiable(struct transfer *t, struct attempt *winner)
     buf_init(&fields, FIELDS_BYTES);
     (void)snprintf(range, sizeof(range), "bytes */%lld", (long long)winner->want.total);
     if (http_head_field(&fields, "Content-Range", range) < 0) {
-        answer_no_memory(c);
+        transfer_refuse(c, &t->query, "out of memory", NULL);
     } else {
         server_respond(c, 416, &fields, NULL, 0);
     }
@@ -127,7 +131,7 @@ static void answer_body(struct transfer *t, struct attempt *winner, const struct
     } else if (relay_start(t->mirror, c, status, fields, &t->query, winner, t->hashes,
                            transfer_over, t) < 0) {
         attempt_free(winner);
-        answer_no_memory(c);
+        transfer_refuse(c, &t->query, "out of memory", NULL);
         transfer_free(t);
     }
 }
@@ -147,7 +151,7 @@ static void on_race_won(struct race *race, struct attempt *winner)
     buf_init(&fields, FIELDS_BYTES);
     if (hit_fields(t, winner, &fields) < 0) {
         attempt_free(winner);
-        answer_no_memory(t->conn);
+        transfer_refuse(t->conn, &t->query, "out of memory", NULL);
         transfer_free(t);
     } else if (t->query.head || winner->want.total == 0) {
         struct conn *c = t->conn;
