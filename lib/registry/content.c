@@ -1,0 +1,152 @@
+#include "registry/content.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "http/head.h"
+#include "io/file_body.h"
+#include "oci/range.h"
+
+#define FIELDS_BYTES 2048
+#define OCTETS "application/octet-stream"
+
+/* --- fields --- */
+
+static int content_fields(struct buf *fields, const struct registry_query *q,
+                          const struct digest *digest, const char *content_type)
+{
+    char text[DIGEST_TEXT_BYTES], etag[DIGEST_TEXT_BYTES + 2];
+    digest_format(digest, text);
+    (void)snprintf(etag, sizeof etag, "\"%s\"", text);
+    int r = http_head_field(fields, "Content-Type", content_type);
+    r = r < 0 ? r : http_head_field(fields, "Docker-Content-Digest", text);
+    r = r < 0 ? r : http_head_field(fields, "ETag", etag);
+    return r < 0 ? r : answer_fields(fields, q);
+}
+
+bool content_not_modified(const struct registry_query *q, const struct digest *digest)
+{
+    char text[DIGEST_TEXT_BYTES];
+    const char *header = q->request->if_none_match;
+    if (!header) {
+        return false;
+    }
+    digest_format(digest, text);
+    return !strcmp(header, "*") || strstr(header, text);
+}
+
+void content_answer_not_modified(struct conn *c, const struct registry_query *q,
+                                 const struct digest *digest, const char *content_type)
+{
+    struct buf fields;
+    buf_init(&fields, FIELDS_BYTES);
+    if (content_fields(&fields, q, digest, content_type) < 0) {
+        answer_unable(c, q, "out of memory");
+    } else {
+        server_respond_head(c, 304, &fields, -1);
+    }
+    buf_done(&fields);
+}
+
+const char *content_range(const struct registry_query *q)
+{
+    char text[DIGEST_TEXT_BYTES];
+    const char *if_range = q->request->if_range;
+    if (q->path.kind != PATH_BLOB || q->request->method != HTTP_METHOD_GET) {
+        return NULL;
+    }
+    digest_format(&q->path.digest, text);
+    return if_range && !strstr(if_range, text) ? NULL : q->request->range;
+}
+
+static int range_fields(struct buf *fields, enum range_result result, int64_t first, int64_t last,
+                        int64_t size_bytes)
+{
+    char text[96];
+    if (result == RANGE_UNSATISFIABLE) {
+        (void)snprintf(text, sizeof text, "bytes */%lld", (long long)size_bytes);
+    } else if (result == RANGE_PART) {
+        (void)snprintf(text, sizeof text, "bytes %lld-%lld/%lld", (long long)first, (long long)last,
+                       (long long)size_bytes);
+    } else {
+        return 0;
+    }
+    return http_head_field(fields, "Content-Range", text);
+}
+
+/* --- bodies --- */
+
+static void stream_finished(void *arg, int status, int64_t bytes_sent)
+{
+    (void)status;
+    (void)bytes_sent;
+    struct registry *r = arg;
+    r->streams--;
+}
+
+static void stream_file(struct registry *r, struct conn *c, const struct registry_query *q,
+                        const struct buf *fields, int status, int fd, int64_t offset,
+                        int64_t length)
+{
+    struct body *body;
+    if (r->streams >= LIMIT_STREAMS) {
+        (void)close(fd);
+        r->counters.over_stream_cap++;
+        answer_unable(c, q, "too many streams");
+    } else if (file_body_new(r->loop, fd, offset, length, stream_finished, r, &body) < 0) {
+        answer_unable(c, q, "out of memory");
+    } else {
+        r->streams++;
+        server_respond_body(c, status, fields, length, body);
+    }
+}
+
+void content_answer_blob(struct registry *r, struct conn *c, const struct registry_query *q,
+                         const struct digest *digest, int64_t size_bytes, int fd)
+{
+    struct buf fields;
+    buf_init(&fields, FIELDS_BYTES);
+    int64_t first = 0, last = size_bytes - 1;
+    enum range_result range = range_parse(content_range(q), size_bytes, &first, &last);
+    int failed = content_fields(&fields, q, digest, OCTETS);
+    failed |= http_head_field(&fields, "Accept-Ranges", "bytes");
+    failed |= range_fields(&fields, range, first, last, size_bytes);
+    int64_t length = last - first + 1;
+    if (!failed && range != RANGE_UNSATISFIABLE && length > 0 &&
+        q->request->method == HTTP_METHOD_GET) {
+        stream_file(r, c, q, &fields, range == RANGE_PART ? 206 : 200, fd, first, length);
+        buf_done(&fields);
+        return;
+    }
+    (void)close(fd);
+    if (failed) {
+        answer_unable(c, q, "out of memory");
+    } else if (range == RANGE_UNSATISFIABLE) {
+        server_respond(c, 416, &fields, NULL, 0);
+    } else {
+        server_respond_head(c, 200, &fields, length);
+    }
+    buf_done(&fields);
+}
+
+void content_answer_manifest(struct registry *r, struct conn *c, const struct registry_query *q,
+                             const struct inventory_blob *blob, const char *bytes, int fd)
+{
+    struct buf fields;
+    buf_init(&fields, FIELDS_BYTES);
+    if (content_fields(&fields, q, &blob->digest, blob->content_type) < 0) {
+        answer_unable(c, q, "out of memory");
+    } else if (bytes) {
+        server_respond(c, 200, &fields, bytes, (size_t)blob->size_bytes);
+    } else if (fd >= 0 && q->request->method == HTTP_METHOD_GET) {
+        stream_file(r, c, q, &fields, 200, fd, 0, blob->size_bytes);
+        fd = -1;
+    } else {
+        server_respond_head(c, 200, &fields, blob->size_bytes);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    buf_done(&fields);
+}
