@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cluster/convert.h"
 
 #define LOAD_PERIOD_MS 1000
 #define BASIC_AUTH_ENVIRONMENT "SPEGEL_BASIC_AUTH_DIR" /* instead of AUTH_DIRECTORY */
@@ -47,21 +48,27 @@ static void node_inventory_changed(void *arg, const struct inventory_change *cha
     }
 }
 
-static bool node_convert_holder(const struct gossip_holder *holder, struct mirror_holder *ret)
+/* Of a family that this node has itself: an IPv6-only node asks a dual-stack one over IPv6. */
+static const struct gossip_addr *node_pick_address(const struct gossip_self *self,
+                                                   const struct gossip_holder *holder)
 {
-    node_id_bytes(holder->id, ret->node_id);
-    const struct gossip_addr *addr = &holder->addrs[0];
-    memset(&ret->address, 0, sizeof ret->address);
-    if (addr->family == GOSSIP_IPV4) {
-        ret->address.in4.sin_family = AF_INET;
-        ret->address.in4.sin_port = htons(addr->port);
-        memcpy(&ret->address.in4.sin_addr, addr->ip, 4);
-    } else {
-        ret->address.in6.sin6_family = AF_INET6;
-        ret->address.in6.sin6_port = htons(addr->port);
-        memcpy(&ret->address.in6.sin6_addr, addr->ip, 16);
+    for (size_t i = 0; i < holder->addr_count; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            if (holder->addrs[i].family == self->addrs[k].family) {
+                return &holder->addrs[i];
+            }
+        }
     }
-    return holder->addr_count > 0;
+    return &holder->addrs[0];
+}
+
+static bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,
+                                struct mirror_holder *ret_holder)
+{
+    node_id_bytes(holder->id, ret_holder->node_id);
+    return holder->addr_count > 0 &&
+           convert_to_address(node_pick_address(cluster_self(n->cluster), holder),
+                              &ret_holder->address) == 0;
 }
 
 static size_t node_lookup(void *arg, const struct digest *digest, const char *tag,
@@ -73,7 +80,7 @@ static size_t node_lookup(void *arg, const struct digest *digest, const char *ta
                                  max < 16 ? max : 16);
     size_t converted = 0;
     for (size_t i = 0; i < count; i++) {
-        converted += node_convert_holder(&holders[i], &ret_holders[converted]);
+        converted += node_convert_holder(n, &holders[i], &ret_holders[converted]);
     }
     return converted;
 }
@@ -82,6 +89,12 @@ static void node_peer_unreachable(void *arg, const uint8_t node_id[6])
 {
     const struct node *n = arg;
     cluster_peer_failed(n->cluster, node_id_number(node_id));
+}
+
+static void node_peer_answered(void *arg, const uint8_t node_id[6])
+{
+    const struct node *n = arg;
+    cluster_peer_answered(n->cluster, node_id_number(node_id));
 }
 
 static const char *node_authorization(void *arg)
@@ -252,6 +265,7 @@ static int node_start_registry(struct node *n, struct error *err)
         .resolve_retries = o->mirror_resolve_retries,
         .lookup = node_lookup,
         .unreachable = node_peer_unreachable,
+        .answered = node_peer_answered,
         .authorization = node_authorization,
         .held = node_held,
         .settled = node_settled,
@@ -358,6 +372,7 @@ void node_done(struct node *n)
             layout_free(n->layouts[i]);
         }
         free(n->layouts);
+        inventory_free(n->inventory); /* its blobs refer to the stores' roots */
         cluster_free(n->cluster);
         n->cluster = NULL;
         registry_free(n->registry);
@@ -366,7 +381,6 @@ void node_done(struct node *n)
         fetcher_free(n->fetcher);
         auth_free(n->auth);
         metrics_free(n->metrics);
-        inventory_free(n->inventory);
         /* The loop itself stays: a look-up may still sit on the pool, and the process ends here. */
     }
     filter_free(n->filter);

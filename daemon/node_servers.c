@@ -45,10 +45,13 @@ static void node_id_request(void *arg, struct conn *c, const struct http_request
     const struct node *n = arg;
     struct buf json;
     buf_init(&json, 4096);
-    if (path_is(request, "/id") && cluster_id_json(n->cluster, &json) == 0) {
-        respond_text(c, 200, "application/json", &json);
-    } else {
+    if (!path_is(request, "/id")) {
+        (void)buf_puts(&json, "not found; see /id\n");
         respond_text(c, 404, "text/plain", &json);
+    } else {
+        cluster_met(n->cluster, conn_peer(c));
+        int r = cluster_id_json(n->cluster, &json);
+        respond_text(c, r < 0 ? 503 : 200, "application/json", &json);
     }
     buf_done(&json);
 }

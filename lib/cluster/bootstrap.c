@@ -13,6 +13,7 @@
 #define PERIOD_MAX_MS 10000
 #define FETCH_TIMEOUT_MS 2000
 #define BODY_BYTES (64 * 1024)
+#define ID_ADDRESSES 16
 
 struct target {
     char host[256];
@@ -41,7 +42,7 @@ struct bootstrap {
     struct timer timer;
     struct lookup *lookup;
     struct fetch fetch;
-    bool fetching, freed, ready, warned;
+    bool fetching, freed, ready, warned, warned_label;
     uint64_t period_ms;
 };
 
@@ -64,6 +65,17 @@ static void bootstrap_failed(struct bootstrap *b, const char *what, const char *
         b->warned = true;
     }
     bootstrap_again(b, true);
+}
+
+static void bootstrap_worked(struct bootstrap *b, const union address *addresses, size_t count,
+                             bool in_part)
+{
+    if (b->warned && !in_part) {
+        log_info("bootstrap works again");
+        b->warned = false;
+    }
+    b->config.found(b->config.arg, addresses, count);
+    bootstrap_again(b, in_part);
 }
 
 /* --- names --- */
@@ -121,8 +133,7 @@ static void lookup_done(struct work *w, int status)
         if (status < 0 || (l->error && !l->found_count)) {
             bootstrap_failed(b, l->target_count ? l->targets[0].host : "", gai_strerror(l->error));
         } else {
-            b->config.found(b->config.arg, l->found, l->found_count);
-            bootstrap_again(b, l->error != 0);
+            bootstrap_worked(b, l->found, l->found_count, l->error != 0);
         }
     }
     lookup_free(l);
@@ -153,13 +164,28 @@ static void bootstrap_lookup(struct bootstrap *b)
 
 /* --- HTTP: GET /id of another node --- */
 
-static size_t bootstrap_parse_id(const struct buf *body, union address *ret_addresses, size_t max,
-                                 bool *ret_valid)
+/* The nodes of another label never hear us: without a word that looks like a dead network. */
+static void bootstrap_check_label(struct bootstrap *b, const cJSON *label)
 {
-    size_t count = 0;
+    if (cJSON_IsString(label) && strcmp(label->valuestring, b->config.label) != 0 &&
+        !b->warned_label) {
+        log_warn("the bootstrap peer is of another cluster: --cluster-label must be the same",
+                 LOG_STR("theirs", label->valuestring), LOG_STR("ours", b->config.label));
+        b->warned_label = true;
+    }
+}
+
+/* The number of addresses, or -1: not what /id answers. */
+static int bootstrap_parse_id(struct bootstrap *b, const struct buf *body,
+                              union address *ret_addresses, int max)
+{
+    int count = 0;
     cJSON *root = cJSON_ParseWithLength(body->data ? body->data : "", body->len);
     const cJSON *addrs = cJSON_GetObjectItemCaseSensitive(root, "addrs"), *item;
-    *ret_valid = cJSON_IsArray(addrs);
+    if (!cJSON_IsArray(addrs)) {
+        cJSON_Delete(root);
+        return -1;
+    }
     cJSON_ArrayForEach(item, addrs)
     {
         if (count < max && cJSON_IsString(item) &&
@@ -167,33 +193,41 @@ static size_t bootstrap_parse_id(const struct buf *body, union address *ret_addr
             count++;
         }
     }
+    bootstrap_check_label(b, cJSON_GetObjectItemCaseSensitive(root, "label"));
     cJSON_Delete(root);
     return count;
+}
+
+static void bootstrap_answered(struct bootstrap *b, const struct fetch *fetch)
+{
+    union address addresses[ID_ADDRESSES];
+    char status[64];
+    int count = -1;
+    if (fetch->peer.sa.sa_family && b->config.reached) {
+        b->config.reached(b->config.arg, &fetch->peer);
+    }
+    if (fetch->error == 0 && fetch->status == 200) {
+        count = bootstrap_parse_id(b, &fetch->body, addresses, ID_ADDRESSES);
+    }
+    if (count >= 0) {
+        bootstrap_worked(b, addresses, (size_t)count, false);
+        return;
+    }
+    (void)snprintf(status, sizeof status, fetch->status == 200 ? "no address list" : "status %d",
+                   fetch->status);
+    bootstrap_failed(b, b->url, fetch->error ? fetch->reason.text : status);
 }
 
 static void bootstrap_fetched(struct fetch *fetch, void *arg)
 {
     struct bootstrap *b = arg;
     b->fetching = false;
-    union address addresses[16];
-    bool valid = false;
-    size_t count = 0;
-    if (fetch->error == 0 && fetch->status == 200) {
-        count = bootstrap_parse_id(&fetch->body, addresses, 16, &valid);
-    }
     if (b->freed) {
         fetch_done(fetch);
         free(b);
         return;
     }
-    if (valid) {
-        b->config.found(b->config.arg, addresses, count);
-        bootstrap_again(b, false);
-    } else {
-        char status[64];
-        (void)snprintf(status, sizeof status, "status %d or no address list", fetch->status);
-        bootstrap_failed(b, b->url, fetch->error ? fetch->reason.text : status);
-    }
+    bootstrap_answered(b, fetch);
     fetch_done(fetch);
 }
 
@@ -213,7 +247,7 @@ static void bootstrap_round(void *arg)
     b->fetch = (struct fetch){0};
     int r = fetch_start(b->fetcher, &b->fetch, &options, bootstrap_fetched, b);
     if (r < 0) {
-        bootstrap_failed(b, b->url, strerror(-r));
+        bootstrap_failed(b, b->url, *b->fetch.reason.text ? b->fetch.reason.text : strerror(-r));
     } else {
         b->fetching = true;
     }

@@ -24,7 +24,10 @@ struct bootstrap_config {                   /* copied */
     size_t target_count;
     const char *url;    /* HTTP: the whole URL; then no targets */
     const char *ca_dir; /* may be NULL */
+    const char *label;  /* ours; an HTTP answer with another one is warned of, once. Outlives it */
     void (*found)(void *arg, const union address *addresses, size_t count);
+    /* HTTP: a connection to this host (port 0) stood, whatever it then answered. Before `found`. */
+    void (*reached)(void *arg, const union address *host);
     void *arg;
 };
 

@@ -26,7 +26,7 @@ struct cluster {
     struct timer timer;
     struct bulk bulk;
     struct holding holding;
-    bool warned_lost;
+    bool warned_lost, peers_failed;
 };
 
 static void cluster_step(struct cluster *c, struct gossip_event *event);
@@ -66,7 +66,9 @@ static void cluster_note(struct cluster *c, const struct gossip_note *note)
     char id[GOSSIP_ID_TEXT_BYTES], addr[GOSSIP_ADDR_TEXT_BYTES];
     (void)gossip_id_format(note->id, id);
     (void)gossip_addr_format(&note->addr, addr);
-    if (note->kind == GOSSIP_NOTE_SUSPECT || note->kind == GOSSIP_NOTE_REFUTED) {
+    if (!note->addr.family) { /* about ourselves */
+        log_info(texts[note->kind], LOG_STR("id", id));
+    } else if (note->kind == GOSSIP_NOTE_SUSPECT) {
         log_debug(texts[note->kind], LOG_STR("id", id), LOG_STR("addr", addr));
     } else {
         log_info(texts[note->kind], LOG_STR("id", id), LOG_STR("addr", addr));
@@ -144,16 +146,32 @@ static void cluster_update_self(struct cluster *c, const union address *found, s
                                  .pod_ips = c->config.pod_ips};
     struct gossip_self self = c->self;
     memset(self.addrs, 0, sizeof self.addrs);
-    if (self_addresses(&config, found, count, self.addrs) == 0 ||
+    if (self_addresses(&config, c->self.addrs, found, count, self.addrs) == 0 ||
         !memcmp(self.addrs, c->self.addrs, sizeof self.addrs)) {
         return;
     }
     c->self = self;
     for (size_t i = 0; i < 2 && self.addrs[i].family; i++) {
+        struct gossip_addr addr = self.addrs[i];
         char text[GOSSIP_ADDR_TEXT_BYTES];
-        log_info("own address", LOG_STR("addr", gossip_addr_format(&self.addrs[i], text)));
+        addr.port = self.gossip_port;
+        log_info("own address", LOG_STR("addr", gossip_addr_format(&addr, text)));
     }
     cluster_step(c, &(struct gossip_event){.kind = GOSSIP_SELF, .self = self});
+}
+
+static void cluster_reached(void *arg, const union address *host)
+{
+    cluster_update_self(arg, host, 1);
+}
+
+void cluster_met(struct cluster *c, const struct sockaddr *client)
+{
+    union address host = {0};
+    if (!c->self.addrs[0].family || gossip_addr_is_loopback(&c->self.addrs[0])) {
+        memcpy(&host, client, address_length(client));
+        cluster_update_self(c, &host, 1);
+    }
 }
 
 static void cluster_found(void *arg, const union address *addresses, size_t count)
@@ -255,7 +273,9 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
                 : udp_new(loop, config->router_addr, cluster_receive, c, &c->udp, err);
     r = r < 0 ? r : cluster_make_core(c, err);
     struct bootstrap_config bootstrap = config->bootstrap;
+    bootstrap.label = c->label;
     bootstrap.found = cluster_found;
+    bootstrap.reached = cluster_reached;
     bootstrap.arg = c;
     if (r == 0) {
         r = bootstrap_new(loop, fetcher, &bootstrap, &c->bootstrap);
@@ -302,6 +322,11 @@ const struct gossip *cluster_core(const struct cluster *c)
     return c->core;
 }
 
+const struct gossip_self *cluster_self(const struct cluster *c)
+{
+    return &c->self;
+}
+
 const char *cluster_id_text(const struct cluster *c)
 {
     return c->id_text;
@@ -314,6 +339,9 @@ int cluster_serve(struct cluster *c, const char *path, const char *auth, struct 
 
 int cluster_id_json(const struct cluster *c, struct buf *body)
 {
+    if (!c->self.addrs[0].family) {
+        return -EAGAIN;
+    }
     int r = buf_printf(body, "{\"id\":\"%s\",\"addrs\":[", c->id_text);
     for (size_t i = 0; i < 2 && c->self.addrs[i].family; i++) {
         struct gossip_addr addr = c->self.addrs[i];
@@ -331,12 +359,30 @@ int cluster_id_json(const struct cluster *c, struct buf *body)
 
 void cluster_peer_failed(struct cluster *c, uint64_t id)
 {
+    c->peers_failed = true;
     cluster_step(c, &(struct gossip_event){.kind = GOSSIP_PEER_FAILED, .peer = id});
+}
+
+void cluster_peer_answered(struct cluster *c, uint64_t id)
+{
+    if (c->peers_failed) { /* else nobody is backed off from */
+        cluster_step(c, &(struct gossip_event){.kind = GOSSIP_PEER_OK, .peer = id});
+    }
 }
 
 void cluster_set_load(struct cluster *c, uint8_t load)
 {
     cluster_step(c, &(struct gossip_event){.kind = GOSSIP_LOAD, .load = load});
+}
+
+const struct bootstrap_counters *cluster_bootstrap_counters(const struct cluster *c)
+{
+    return bootstrap_counters(c->bootstrap);
+}
+
+const struct udp_counters *cluster_udp_counters(const struct cluster *c)
+{
+    return udp_counters(c->udp);
 }
 
 void cluster_leave(struct cluster *c)

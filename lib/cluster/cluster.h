@@ -47,18 +47,27 @@ void cluster_set_listed(struct cluster *c);
 
 bool cluster_is_ready(const struct cluster *c);
 const struct gossip *cluster_core(const struct cluster *c);
-const char *cluster_id_text(const struct cluster *c); /* 12 hex digits */
+const char *cluster_id_text(const struct cluster *c);            /* 12 hex digits */
+const struct gossip_self *cluster_self(const struct cluster *c); /* addresses as known by now */
 
 /* What a GET under /cluster/v1/ answers; see gossip_serve. */
 int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body);
-/* What GET /id answers (HTTP bootstrap): {"id","addrs":["ip:port"],"registry_port","label"}. */
+/* What GET /id answers (HTTP bootstrap): {"id","addrs":["ip:port"],"registry_port","label"}. 0,
+ * -ENOMEM, or -EAGAIN while this node knows no address of its own (503: an empty list would say
+ * that there is nobody to join). */
 int cluster_id_json(const struct cluster *c, struct buf *body);
 
 /* From the data path. */
 void cluster_peer_failed(struct cluster *c, uint64_t id);
+void cluster_peer_answered(struct cluster *c, uint64_t id); /* whatever it said */
 void cluster_set_load(struct cluster *c, uint8_t load);
+
+/* Somebody asks us for /id: while our own address is unknown, the one that reaches them will do. */
+void cluster_met(struct cluster *c, const struct sockaddr *client);
 
 /* Says LEFT; what is queued goes out with this turn of the loop. */
 void cluster_leave(struct cluster *c);
 
+const struct bootstrap_counters *cluster_bootstrap_counters(const struct cluster *c);
+const struct udp_counters *cluster_udp_counters(const struct cluster *c);
 void cluster_write_metrics(const struct cluster *c, struct exposition *e);

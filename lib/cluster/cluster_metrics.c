@@ -67,4 +67,13 @@ void cluster_write_metrics(const struct cluster *c, struct exposition *e)
                        (double)s.fetches_failed);
     exposition_counter(e, "spegel_gossip_duplicate_ids_total", "Own id seen at another node.",
                        (double)s.duplicate_ids);
+    const struct udp_counters *u = cluster_udp_counters(c);
+    exposition_counter(e, "spegel_gossip_send_errors_total",
+                       "Datagrams that the kernel did not take, or for which there was no room.",
+                       (double)(u->send_errors + u->dropped_queue));
+    const struct bootstrap_counters *b = cluster_bootstrap_counters(c);
+    exposition_counter(e, "spegel_bootstrap_lookups_total", "Rounds of bootstrap.",
+                       (double)b->lookups);
+    exposition_counter(e, "spegel_bootstrap_failures_total", "Of those, failed, if only in part.",
+                       (double)b->failures);
 }

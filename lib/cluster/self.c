@@ -43,27 +43,49 @@ static void found_add_text(struct found *f, const char *text, size_t n)
     }
 }
 
-/* What the kernel would send from: a connected UDP socket sends nothing by itself. */
-static void found_add_route(struct found *f, const union address *to)
+/* What the kernel would send from: a connected UDP socket sends nothing by itself. Any port does.
+ */
+static bool found_route(const union address *to, struct gossip_addr *ret_addr)
 {
-    union address own;
+    union address own, target = *to;
     socklen_t length = sizeof own;
     int fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        return;
+        return false;
     }
-    if (connect(fd, &to->sa, address_length(&to->sa)) == 0 &&
-        getsockname(fd, &own.sa, &length) == 0) {
+    target.in4.sin_port = htons(9); /* at the same place in IPv6 addresses */
+    bool good = connect(fd, &target.sa, address_length(&target.sa)) == 0 &&
+                getsockname(fd, &own.sa, &length) == 0 &&
+                convert_from_sockaddr(&own.sa, ret_addr) == 0;
+    (void)close(fd);
+    return good;
+}
+
+static void found_add_routes(struct found *f, const union address *bootstrap, size_t count,
+                             bool loopback)
+{
+    for (size_t i = 0; i < count && f->count < 2; i++) {
         struct gossip_addr addr;
-        if (convert_from_sockaddr(&own.sa, &addr) == 0) {
+        if (found_route(&bootstrap[i], &addr) && gossip_addr_is_loopback(&addr) == loopback) {
             found_add(f, &addr);
         }
     }
-    (void)close(fd);
 }
 
-size_t self_addresses(const struct self_config *config, const union address *bootstrap,
-                      size_t bootstrap_count, struct gossip_addr ret_addrs[2])
+static void found_add_known(struct found *f, const struct gossip_addr known[2], bool loopback)
+{
+    for (size_t i = 0; i < 2 && known[i].family; i++) {
+        union address address;
+        if (gossip_addr_is_loopback(&known[i]) == loopback &&
+            convert_to_address(&known[i], &address) == 0 && address_is_own(&address.sa)) {
+            found_add(f, &known[i]);
+        }
+    }
+}
+
+size_t self_addresses(const struct self_config *config, const struct gossip_addr known[2],
+                      const union address *bootstrap, size_t bootstrap_count,
+                      struct gossip_addr ret_addrs[2])
 {
     struct found f = {.addrs = ret_addrs};
     for (size_t i = 0; i < config->advertise_count; i++) {
@@ -75,8 +97,16 @@ size_t self_addresses(const struct self_config *config, const union address *boo
         found_add_text(&f, p, n);
         p += n + (p[n] == ',');
     }
-    for (size_t i = 0; i < bootstrap_count && f.count < 2; i++) {
-        found_add_route(&f, &bootstrap[i]);
+    found_add_known(&f, known, false);
+    found_add_routes(&f, bootstrap, bootstrap_count, false);
+    if (f.count == 0) {
+        found_add_known(&f, known, true);
+        found_add_routes(&f, bootstrap, bootstrap_count, true);
+    }
+    if (f.count == 2 && ret_addrs[0].family == GOSSIP_IPV6) {
+        struct gossip_addr first = ret_addrs[0];
+        ret_addrs[0] = ret_addrs[1];
+        ret_addrs[1] = first;
     }
     return f.count;
 }

@@ -1,5 +1,6 @@
 #include "io/fetch.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -120,10 +121,25 @@ static void fetch_over(struct fetch *fetch)
     }
 }
 
+static void fetch_note_peer(struct fetch *fetch, CURL *easy)
+{
+    char *ip = NULL;
+    union address *peer = &fetch->peer;
+    if (curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &ip) != CURLE_OK || !ip) {
+        return;
+    }
+    if (inet_pton(AF_INET, ip, &peer->in4.sin_addr) == 1) {
+        peer->sa.sa_family = AF_INET;
+    } else if (inet_pton(AF_INET6, ip, &peer->in6.sin6_addr) == 1) {
+        peer->sa.sa_family = AF_INET6;
+    }
+}
+
 static void fetch_finished(struct multi_transfer *t, CURLcode code)
 {
     struct fetch *fetch = CONTAINER_OF(t, struct fetch, transfer);
     long status = 0;
+    fetch_note_peer(fetch, t->easy);
     if (code == CURLE_OK) {
         curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
         fetch->status = (int)status;

@@ -51,6 +51,7 @@ struct fetch {
     int status;          /* HTTP status, 0 when there was none */
     struct buf body;     /* owned by the fetch until buf_take or fetch_done */
     struct error reason; /* a sentence when error != 0 */
+    union address peer;  /* who was connected to, without a port; no family when nobody was */
 
     /* internal */
     struct fetcher *fetcher;

@@ -134,6 +134,9 @@ static void on_peer_head(void *arg, const struct http_response *head)
     const struct want asked = a->want;
     const char *outcome = NULL;
     head_times_add(&m->head_times, clock_now_us() - a->asked_us);
+    if (m->config.answered) {
+        m->config.answered(m->config.arg, a->holder.node_id);
+    }
     switch (verdict_of(&asked, head, &a->want, &outcome)) {
     case VERDICT_GOOD:
         break;

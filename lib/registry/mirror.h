@@ -29,6 +29,8 @@ struct mirror_config {
                      struct mirror_holder *ret_holders, size_t max);
     /* The data path could not reach a node: local back-off and an immediate probe. */
     void (*unreachable)(void *arg, const uint8_t node_id[6]);
+    /* May be NULL. It answered, whatever it said: ends the back-off. */
+    void (*answered)(void *arg, const uint8_t node_id[6]);
     /* "Basic …" for peers, NULL while basic auth is off; asked anew for each transfer. */
     const char *(*authorization)(void *arg);
     /* Whether containerd has this digest by now (the doubt rule). */

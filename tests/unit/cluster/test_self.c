@@ -4,6 +4,8 @@
 
 #include "cluster/self.h"
 
+static const struct gossip_addr nothing[2];
+
 static void what_is_given_beats_what_is_found(void **state)
 {
     (void)state;
@@ -31,7 +33,7 @@ static void what_is_given_beats_what_is_found(void **state)
                                      .router_host = rows[i].router_host,
                                      .pod_ips = rows[i].pod_ips};
         struct gossip_addr found[2] = {0};
-        size_t n = self_addresses(&config, NULL, 0, found);
+        size_t n = self_addresses(&config, nothing, NULL, 0, found);
         for (; want < 2 && rows[i].want[want]; want++) {
             struct gossip_addr expected;
             assert_int_equal(gossip_addr_parse_ip(rows[i].want[want], 0, &expected), 0);
@@ -48,7 +50,7 @@ static void the_kernel_is_asked_towards_a_bootstrap_address(void **state)
     assert_int_equal(address_parse("127.0.0.1:5001", &loopback), 0);
     struct self_config config = {.router_host = ""};
     struct gossip_addr found[2] = {0};
-    assert_int_equal(self_addresses(&config, &loopback, 1, found), 1);
+    assert_int_equal(self_addresses(&config, nothing, &loopback, 1, found), 1);
     assert_true(gossip_addr_is_loopback(&found[0]));
 }
 
