@@ -28,6 +28,7 @@ struct mirror_fixture {
     char blob_digest[DIGEST_TEXT_BYTES], small_digest[DIGEST_TEXT_BYTES];
     struct blocking_client client;
     unsigned resolved;
+    unsigned fail_nth; /* the allocation that fails, counted from the mirror's start on it */
 };
 
 static inline size_t fixture_lookup(void *arg, const struct digest *digest, const char *tag,
@@ -85,6 +86,7 @@ static inline void fixture_request(void *arg, struct conn *c, const struct http_
     struct mirror_query query = f->query;
     query.head = request->method == HTTP_METHOD_HEAD;
     query.range = request->range;
+    support_fail_allocation(f->fail_nth);
     mirror_answer(f->mirror, c, &query);
 }
 

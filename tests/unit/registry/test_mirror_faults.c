@@ -194,6 +194,58 @@ static void a_pause_shorter_than_the_limit_is_sat_out(void **state)
     assert_int_equal(atomic_load(&f->peers[1].requests), 0);
 }
 
+static bool part_was_moved(void *arg)
+{
+    return mirror_counters(arg)->bytes_spliced >= 700000;
+}
+
+/* Less than the low-water mark of the peer's socket must not wait for more. */
+static void what_a_slow_holder_has_sent_is_passed_on_soon(void **state)
+{
+    struct mirror_fixture *f = *state;
+    atomic_store(&fixture_add(f, SCRIPT_PAUSES_BODY, 700000)->at_ms, 1500);
+    fixture_start(f, "GET", "");
+    assert_true(loop_run_until(f->loop, part_was_moved, f->mirror, 300));
+    client_finish(&f->client, f->loop, 10000);
+    assert_whole_blob(f);
+}
+
+/* Whichever allocation fails, our client gets the right bytes, a refusal or a cut. */
+static void without_memory_nothing_wrong_is_sent(void **state)
+{
+    struct mirror_fixture *f = *state;
+    fixture_add(f, SCRIPT_GOOD, 0);
+    static const struct {
+        bool small, manifest;
+    } table[] = {{false, false}, {true, true}, {true, false}};
+    fixture_get(f);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (table[i].small) {
+            fixture_go_small(f, table[i].manifest);
+        }
+        int64_t len = f->peers[0].len;
+        for (f->fail_nth = 1; f->fail_nth < 200; f->fail_nth++) {
+            f->query.local_client = false;
+            fixture_get(f);
+            bool spared = support_allocations() < f->fail_nth;
+            support_fail_allocation(0);
+            assert_in_range(f->client.body_bytes, 0, len);
+            if (f->client.status == 200) {
+                assert_memory_equal(f->body, f->blob, (size_t)f->client.body_bytes);
+            }
+            if (spared) {
+                assert_int_equal(f->client.status, 200);
+                assert_int_equal(f->client.body_bytes, len);
+                break;
+            }
+            static const uint8_t node[6] = {0, 1, 2, 3, 4, 5};
+            mirror_node_restarted(f->mirror, node); /* so that it is asked again */
+        }
+        assert_in_range(f->fail_nth, 5, 199);
+        f->fail_nth = 0;
+    }
+}
+
 /* --- small and verified --- */
 
 static void a_small_body_is_right_or_not_sent(void **state)
@@ -298,6 +350,8 @@ int main(void)
         TEST(a_refused_connection_is_passed_over_and_reported),
         TEST(a_slow_holder_is_hedged_and_the_first_to_answer_wins),
         TEST(a_pause_shorter_than_the_limit_is_sat_out),
+        TEST(what_a_slow_holder_has_sent_is_passed_on_soon),
+        TEST(without_memory_nothing_wrong_is_sent),
         TEST(a_small_body_is_right_or_not_sent),
         TEST(a_manifest_without_a_media_type_is_not_taken),
         TEST(a_manifest_too_large_is_not_taken),
