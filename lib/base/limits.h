@@ -20,6 +20,7 @@
 
 /* --- moving bytes (io) --- */
 #define LIMIT_SENDFILE_CHUNK_BYTES (1024 * 1024) /* per turn of the loop and connection */
+#define LIMIT_TURN_BYTES (4 * 1024 * 1024)       /* the same, shared by all connections, if more */
 #define LIMIT_READAHEAD_BYTES (1024 * 1024)
 #define LIMIT_RELAY_PIPE_BYTES (256 * 1024)
 #define LIMIT_RELAY_PIPES_BYTES (32 * 1024 * 1024)

@@ -212,7 +212,7 @@ static void conn_ready(void *arg, int events)
         /* A pipelined request, or the client has shut down its writing, which is no reason not to
          * answer (RFC 9112, section 9.6). Either can wait. */
         c->input_waits |= (events & POLL_READABLE) != 0;
-        if (events & POLL_WRITABLE) {
+        if ((events & POLL_WRITABLE) && !defer_pending(&c->resume)) {
             respond_run(c);
         } else {
             conn_update_interest(c);

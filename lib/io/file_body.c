@@ -14,6 +14,9 @@
 /* Of each piece of this size one byte is probed: it is the kernel's usual read-ahead, so its bytes
  * mostly come and go together. */
 #define PROBE_BYTES (128 * 1024)
+/* Where both ends of so much are in the cache, so is what lies between: what is evicted, or not yet
+ * read, begins or ends somewhere, and has seldom done so twice in so little. */
+#define WARM_RUN_BYTES (1024 * 1024)
 #define POOL_THREADS_DEFAULT 4
 #define POOL_READ_BYTES (32 * 1024)
 
@@ -130,20 +133,36 @@ static bool is_cold(int fd, off_t at)
     return preadv2(fd, &v, 1, at, RWF_NOWAIT) < 0 && (errno == EAGAIN || errno == EOPNOTSUPP);
 }
 
-/* Looks up to one read-ahead beyond what is known to be warm, and has the first cold part read.
+/* Of the part that begins at warm_until: how much is warm, 0 if it is cold. */
+static off_t warm_run(const struct file_body *b)
+{
+    off_t at = b->warm_until;
+    if (is_cold(b->fd, at)) {
+        return 0;
+    }
+    if (b->end - at >= WARM_RUN_BYTES && !is_cold(b->fd, at + WARM_RUN_BYTES - 1)) {
+        return WARM_RUN_BYTES;
+    }
+    off_t next = at - at % PROBE_BYTES + PROBE_BYTES;
+    return next < b->end ? next - at : b->end - at;
+}
+
+/* Looks as far ahead as may be sent in one turn, and has the first cold part read once it is near.
  * That goes on while the warm part before it is sent. */
 static void look_ahead(struct file_body *b)
 {
-    off_t until = b->offset + LIMIT_READAHEAD_BYTES;
+    off_t until = b->offset + LIMIT_TURN_BYTES;
     if (until > b->end) {
         until = b->end;
     }
     while (b->read_bytes == 0 && b->error == 0 && b->warm_until < until) {
-        off_t at = b->warm_until;
-        if (!is_cold(b->fd, at)) {
-            off_t next = at - at % PROBE_BYTES + PROBE_BYTES;
-            b->warm_until = next < b->end ? next : b->end;
+        off_t at = b->warm_until, warm = warm_run(b);
+        if (warm > 0) {
+            b->warm_until += warm;
             continue;
+        }
+        if (at - b->offset >= LIMIT_READAHEAD_BYTES) {
+            return;
         }
         b->read_bytes =
             b->end - at < LIMIT_READAHEAD_BYTES ? (size_t)(b->end - at) : LIMIT_READAHEAD_BYTES;

@@ -173,6 +173,11 @@ void defer_stop(struct defer *d)
     d->loop = NULL;
 }
 
+bool defer_pending(const struct defer *d)
+{
+    return d->loop != NULL;
+}
+
 /* --- the thread pool --- */
 
 struct work_request {

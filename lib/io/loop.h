@@ -80,6 +80,7 @@ struct defer {
 void defer_init(struct defer *d, void (*callback)(void *arg), void *arg);
 void defer_start(struct loop *loop, struct defer *d); /* pending already: nothing happens */
 void defer_stop(struct defer *d);
+bool defer_pending(const struct defer *d);
 
 /* --- signals: at most one watch a signal --- */
 int loop_on_signal(struct loop *loop, int signum, void (*callback)(void *arg, int signum),

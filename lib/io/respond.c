@@ -246,14 +246,25 @@ static int body_ready(struct conn *c)
     return c->body->ops->ready(c->body);
 }
 
+/* Few streams take long turns, which costs less; many take short ones, so that nobody waits. */
+static int64_t turn_budget(const struct server *s)
+{
+    int64_t share = LIMIT_TURN_BYTES / (int64_t)s->streams;
+    return share > LIMIT_SENDFILE_CHUNK_BYTES ? share : LIMIT_SENDFILE_CHUNK_BYTES;
+}
+
 /* 1: all sent; 0: later; negative: the body's error. */
 static int send_body(struct conn *c)
 {
-    int64_t budget = LIMIT_SENDFILE_CHUNK_BYTES;
+    if (c->body_left == 0) {
+        return 1;
+    }
+    int64_t budget = turn_budget(c->server);
     while (c->body_left > 0) {
         if (budget <= 0) {
-            /* The others' turn. epoll tells when to go on, and may not: the socket can be full. */
-            note_blocked(c);
+            /* The others' turn. Ours comes again without asking epoll, to which a socket is
+             * writable only while a third of its buffer is free. */
+            defer_start(c->server->loop, &c->resume);
             return 0;
         }
         int64_t n =
