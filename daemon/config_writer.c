@@ -1,6 +1,7 @@
 /* Writes containerd's hosts.toml once this node has answered its own probe through the first
- * target, so that containerd is never pointed at something that never ran. It stays on exit: a
- * refused connection costs containerd nothing, and `spegel cleanup` is one command. */
+ * target, so that containerd is never pointed at something that never ran. Written again when what
+ * it carries of this node changes: the credentials, the node's id. It stays on exit: a refused
+ * connection costs containerd nothing, and `spegel cleanup` is one command. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "node.h"
 
 #define PROBE_PERIOD_MS 500
+#define LOOK_PERIOD_MS 5000 /* at what it carries; and between attempts that failed */
 #define PROBE_TIMEOUT_MS 2000
 #define PROBE_BODY_BYTES 4096
 #define AUTHORIZATION_BYTES 2048
@@ -22,6 +24,7 @@ struct config_writer {
     struct timer timer;
     struct fetch probe;
     bool probing, writing, freed;
+    bool written, failing;
     struct work work;
     /* Copies for the pool. */
     char node_id[GOSSIP_ID_TEXT_BYTES];
@@ -31,9 +34,28 @@ struct config_writer {
     struct buf left_alone; /* names of directories that stay in force, not mirrored */
 };
 
+static void writer_probe(struct config_writer *w);
+
 static void writer_again(struct config_writer *w)
 {
     (void)timer_start(&w->timer, PROBE_PERIOD_MS);
+}
+
+static const char *writer_authorization(const struct config_writer *w)
+{
+    const char *authorization = auth_header(w->node->auth);
+    return authorization ? authorization : "";
+}
+
+static void writer_look(void *arg)
+{
+    struct config_writer *w = arg;
+    if (w->written && !strcmp(w->authorization, writer_authorization(w)) &&
+        !strcmp(w->node_id, cluster_id_text(w->node->cluster))) {
+        (void)timer_start(&w->timer, LOOK_PERIOD_MS);
+    } else {
+        writer_probe(w);
+    }
 }
 
 /* On the pool, where nothing may log: remembered for writer_done. */
@@ -76,19 +98,23 @@ static void writer_done(struct work *work, int status)
     buf_done(&w->left_alone);
     if (w->freed) {
         free(w);
-    } else if (status == 0 && w->result < 0) {
-        log_error("containerd's configuration could not be written", LOG_STR("err", w->error.text));
-    } else if (status == 0) {
+        return;
+    }
+    w->written = status == 0 && w->result == 0;
+    if (w->written) {
         log_info("containerd's configuration written",
                  LOG_STR("path", w->node->options->config_path));
+    } else if (status == 0 && !w->failing) {
+        log_error("containerd's configuration could not be written, trying on",
+                  LOG_STR("err", w->error.text));
     }
+    w->failing = !w->written;
+    (void)timer_start(&w->timer, LOOK_PERIOD_MS);
 }
 
 static void writer_write(struct config_writer *w)
 {
-    const char *authorization = auth_header(w->node->auth);
-    (void)snprintf(w->authorization, sizeof w->authorization, "%s",
-                   authorization ? authorization : "");
+    (void)snprintf(w->authorization, sizeof w->authorization, "%s", writer_authorization(w));
     (void)snprintf(w->node_id, sizeof w->node_id, "%s", cluster_id_text(w->node->cluster));
     w->work = (struct work){.run = writer_run, .done = writer_done};
     w->writing = work_start(w->node->loop, &w->work) == 0;
@@ -112,9 +138,8 @@ static void writer_probed(struct fetch *probe, void *arg)
     }
 }
 
-static void writer_probe(void *arg)
+static void writer_probe(struct config_writer *w)
 {
-    struct config_writer *w = arg;
     char url[1024];
     (void)snprintf(url, sizeof url, "%s/livez", w->node->options->mirror_targets.items[0]);
     struct fetch_options options = {
@@ -133,7 +158,7 @@ int config_writer_new(struct node *n, struct config_writer **ret_writer)
         return -ENOMEM;
     }
     w->node = n;
-    timer_init(&w->timer, n->loop, writer_probe, w);
+    timer_init(&w->timer, n->loop, writer_look, w);
     if (timer_start(&w->timer, 0) < 0) {
         free(w);
         return -ENOMEM;

@@ -274,8 +274,14 @@ static int node_start_registry(struct node *n, struct error *err)
     int r = loop_new(&n->loop);
     r = r < 0 ? r : inventory_new(n->filter, node_inventory_changed, n, &n->inventory);
     r = r < 0 ? r : metrics_new(&n->metrics);
-    r = r < 0 ? r : auth_new(n->loop, auth_directory ? auth_directory : AUTH_DIRECTORY, &n->auth);
-    r = r < 0 ? r : fetcher_new(n->loop, &n->fetcher);
+    if (r < 0) {
+        return error_set(err, r, "starting: %s", strerror(-r));
+    }
+    r = auth_new(n->loop, auth_directory ? auth_directory : AUTH_DIRECTORY, &n->auth, err);
+    if (r < 0) {
+        return error_wrap(err, r, "basic auth");
+    }
+    r = fetcher_new(n->loop, &n->fetcher);
     r = r < 0 ? r : mirror_new(n->loop, &mirror, &n->mirror);
     if (r < 0) {
         return error_set(err, r, "starting: %s", strerror(-r));
@@ -316,7 +322,8 @@ int node_start(struct node *n, const struct registry_options *options, struct er
     if (r == 0) {
         timer_init(&n->load_timer, n->loop, node_load_tick, n);
         (void)timer_start(&n->load_timer, LOAD_PERIOD_MS);
-        log_info("running", LOG_STR("id", cluster_id_text(n->cluster)),
+        log_info("running", LOG_STR("version", SPEGEL_VERSION),
+                 LOG_STR("id", cluster_id_text(n->cluster)),
                  LOG_INT("registry_port", server_port(n->server)),
                  LOG_STR("cluster", options->cluster_label));
     }

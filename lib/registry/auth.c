@@ -16,37 +16,40 @@
 #define RELOAD_MS 2000
 
 struct auth {
-    struct loop *loop;
     struct timer timer;
     char username_path[512], password_path[512];
     char username[SECRET_BYTES], password[SECRET_BYTES];
-    bool enabled;
+    bool enabled, failing;
     char header[SECRET_BYTES * 3];
 };
 
-/* Absent counts as empty. False: unreadable or too long, keep what we have. */
-static bool auth_read(const char *path, char ret_secret[SECRET_BYTES])
+/* Absent counts as empty. Otherwise nothing is written when the file cannot be used. */
+static int auth_read(const char *path, char ret_secret[SECRET_BYTES], struct error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        if (errno != ENOENT && errno != ENOTDIR) {
-            return false;
-        }
-        ret_secret[0] = 0;
-        return true;
-    }
     char bytes[SECRET_BYTES + 1];
-    ssize_t n = read(fd, bytes, sizeof bytes);
-    (void)close(fd);
-    if (n < 0 || n >= SECRET_BYTES || memchr(bytes, 0, (size_t)n)) {
-        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        ret_secret[0] = 0;
+        return 0;
     }
-    if (n > 0 && bytes[n - 1] == '\n') {
-        n--;
+    ssize_t n = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
+    int r = n < 0 ? -errno : 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (n < 0) {
+        return error_set(err, r, "%s: %s", path, strerror(-r));
+    }
+    n -= n > 0 && bytes[n - 1] == '\n';
+    if (n >= SECRET_BYTES) {
+        return error_set(err, -E2BIG, "%s: longer than %d bytes", path, SECRET_BYTES - 1);
+    }
+    if (memchr(bytes, 0, (size_t)n)) {
+        return error_set(err, -EINVAL, "%s: has a NUL byte", path);
     }
     memcpy(ret_secret, bytes, (size_t)n);
     ret_secret[n] = 0;
-    return true;
+    return 0;
 }
 
 static void auth_encode(struct auth *a)
@@ -58,36 +61,51 @@ static void auth_encode(struct auth *a)
     a->enabled = a->username[0] || a->password[0];
 }
 
-static void auth_load(void *arg)
+static int auth_load(struct auth *a, struct error *err)
 {
-    struct auth *a = arg;
     char username[SECRET_BYTES], password[SECRET_BYTES];
-    if (!auth_read(a->username_path, username)) {
-        memcpy(username, a->username, sizeof username);
-    }
-    if (!auth_read(a->password_path, password)) {
-        memcpy(password, a->password, sizeof password);
-    }
-    if (strcmp(username, a->username) != 0 || strcmp(password, a->password) != 0) {
+    int r = auth_read(a->username_path, username, err);
+    r = r < 0 ? r : auth_read(a->password_path, password, err);
+    if (r == 0 && (strcmp(username, a->username) != 0 || strcmp(password, a->password) != 0)) {
         memcpy(a->username, username, sizeof username);
         memcpy(a->password, password, sizeof password);
         auth_encode(a);
         log_info("basic auth credentials loaded", LOG_FLAG("enabled", a->enabled));
     }
+    OPENSSL_cleanse(username, sizeof username);
+    OPENSSL_cleanse(password, sizeof password);
+    return r;
+}
+
+static void auth_reload(void *arg)
+{
+    struct auth *a = arg;
+    struct error err;
+    bool failed = auth_load(a, &err) < 0;
+    if (failed && !a->failing) {
+        log_warn("basic auth credentials stay as they were", LOG_STR("err", err.text));
+    }
+    a->failing = failed;
     (void)timer_start(&a->timer, RELOAD_MS);
 }
 
-int auth_new(struct loop *loop, const char *directory, struct auth **ret_auth)
+int auth_new(struct loop *loop, const char *directory, struct auth **ret_auth, struct error *err)
 {
     struct auth *a = calloc(1, sizeof *a);
     if (!a) {
-        return -ENOMEM;
+        return error_set(err, -ENOMEM, "out of memory");
     }
-    a->loop = loop;
     (void)snprintf(a->username_path, sizeof a->username_path, "%s/username", directory);
     (void)snprintf(a->password_path, sizeof a->password_path, "%s/password", directory);
-    timer_init(&a->timer, loop, auth_load, a);
-    auth_load(a);
+    timer_init(&a->timer, loop, auth_reload, a);
+    int r = auth_load(a, err);
+    if (r == 0 && timer_start(&a->timer, RELOAD_MS) < 0) {
+        r = error_set(err, -ENOMEM, "out of memory");
+    }
+    if (r < 0) {
+        auth_free(a);
+        return r;
+    }
     *ret_auth = a;
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REGISTRIES_MAX 64
@@ -226,6 +227,28 @@ static double process_rss_bytes(void)
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+/* Unix seconds; the kernel tells it in ticks since the machine started. 0 when it does not. */
+static double process_start_time(void)
+{
+    unsigned long long ticks = 0;
+    struct timespec since_boot, wall;
+    FILE *f = fopen("/proc/self/stat", "re");
+    if (!f) {
+        return 0;
+    }
+    /* The name, in parentheses, is ours and has no space; the 22nd field is the start. */
+    int fields = fscanf(f,
+                        "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
+                        " %*d %*d %*d %*d %llu",
+                        &ticks);
+    (void)fclose(f);
+    if (fields != 1 || clock_gettime(CLOCK_BOOTTIME, &since_boot) < 0 ||
+        clock_gettime(CLOCK_REALTIME, &wall) < 0) {
+        return 0;
+    }
+    return (double)(wall.tv_sec - since_boot.tv_sec) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
 static double process_open_fds(void)
 {
     double count = 0;
@@ -249,6 +272,9 @@ void metrics_write_process(struct exposition *e)
                        "Total user and system CPU time spent in seconds.", cpu);
     exposition_gauge(e, "process_resident_memory_bytes", "Resident memory size in bytes.",
                      process_rss_bytes());
+    exposition_gauge(e, "process_start_time_seconds",
+                     "Start time of the process since unix epoch in seconds.",
+                     process_start_time());
     exposition_gauge(e, "process_open_fds", "Number of open file descriptors.", process_open_fds());
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
