@@ -286,7 +286,7 @@ static void pull(struct gossip *g, struct gossip_member *m)
         struct gossip_delta_req req = {
             .owner = m->id, .boot = m->boot, .from = m->version + 1, .to = w->version};
         struct gossip_addr to = gossip_member_addr(g, peer);
-        gossip_packet_begin(&p);
+        gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
         gossip_delta_req_write(&p.w, GOSSIP_MSG_DELTA_REQ, &req);
         gossip_packet_send(g, &p, &to, 1);
         g->stats.deltas_asked++;

@@ -73,7 +73,7 @@ static void place_me(struct gossip *g, const struct gossip_self *self)
     g->self = *self;
     g->self.zone[GOSSIP_ZONE_BYTES - 1] = '\0';
     memset(me->addrs, 0, sizeof(me->addrs));
-    for (uint8_t family = GOSSIP_IPV4; family <= GOSSIP_IPV6; family += 2) {
+    for (int family = GOSSIP_IPV4; family <= GOSSIP_IPV6; family += 2) {
         for (size_t i = 0; i < 2; i++) {
             if (self->addrs[i].family == family && n < 2 &&
                 (n == 0 || me->addrs[0].family != family)) {
@@ -187,7 +187,7 @@ static void leave(struct gossip *g)
     for (size_t i = 0; i < count; i++) {
         to[i] = gossip_member_addr(g, peers[i]);
     }
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
     gossip_packet_about(g, &p, g->me);
     gossip_packet_send(g, &p, to, count);
     gossip_pass_on(g, g->me);

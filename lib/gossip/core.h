@@ -236,14 +236,25 @@ int gossip_serve(struct gossip *core, const char *path, const char *auth, struct
 
 /* --- figures for /metrics and /debug --- */
 
+/* What a datagram was sent for; rumours ride on probes too, which count as probes. */
+enum gossip_class {
+    GOSSIP_CLASS_PROBE,  /* pings, direct and indirect, and their answers */
+    GOSSIP_CLASS_RUMOUR, /* news, and accusations to their subject */
+    GOSSIP_CLASS_SYNC,   /* anti-entropy, and changes that were missed */
+    GOSSIP_CLASS_JOIN,   /* seeds, strangers, challenges */
+    GOSSIP_CLASSES
+};
+
 struct gossip_stats {
     /* gauges */
     uint32_t alive, suspect, dead; /* members, us not included; `dead` counts the departed too */
     uint32_t index_keys, rumours, fetches_open;
+    uint32_t behind; /* members of whose set a later version is known than held */
     uint64_t index_bytes, core_bytes;
     uint32_t lifeguard_score;
     /* counters */
     uint64_t packets_in, packets_out, bytes_in, bytes_out;
+    uint64_t class_packets[GOSSIP_CLASSES], class_bytes[GOSSIP_CLASSES]; /* of those out */
     uint64_t drop_short;       /* too short or too long for the envelope */
     uint64_t drop_version;     /* another envelope version */
     uint64_t drop_key;         /* no such key id */

@@ -63,7 +63,7 @@ static void take_new_id(struct gossip *g)
     for (size_t i = 0; i < count; i++) {
         to[i] = gossip_member_addr(g, peers[i]);
     }
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     gossip_accusation_write(&p.w, GOSSIP_MSG_LEFT, &left);
     gossip_packet_send(g, &p, to, count);
     begin_life(g, id, g->me->boot + 1);
@@ -82,7 +82,7 @@ static void ask(struct gossip *g, uint64_t boot, const struct gossip_addr *to)
     g->duplicate_nonce = gossip_random_nonce(g);
     struct gossip_ping ping = {
         .target = g->me->id, .nonce = g->duplicate_nonce, .cluster_hash = g->cluster_hash};
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     gossip_ping_write(&p.w, &ping);
     gossip_packet_send(g, &p, to, 1);
 }

@@ -74,7 +74,7 @@ static void write_stranger_ping(struct gossip *g, struct gossip_packet *p)
 static void ping_stranger(struct gossip *g, const struct gossip_addr *to)
 {
     struct gossip_packet p;
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     write_stranger_ping(g, &p);
     gossip_packet_send(g, &p, to, 1);
 }
@@ -124,7 +124,7 @@ void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len)
 {
     struct gossip_packet p;
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_CHALLENGE);
     gossip_write64(&p.w, cookie_for(g, h, from, g->now_ms / COOKIE_MS));
     gossip_write_end(&p.w, mark);
@@ -140,7 +140,7 @@ void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossi
     if (g->leaving) {
         return;
     }
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_ECHO);
     gossip_write64(&p.w, cookie);
     gossip_write_end(&p.w, mark);

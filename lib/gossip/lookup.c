@@ -104,6 +104,7 @@ void gossip_stats(const struct gossip *g, struct gossip_stats *ret_stats)
             ret_stats->alive += m->state == GOSSIP_ALIVE;
             ret_stats->suspect += m->state == GOSSIP_SUSPECT;
             ret_stats->dead += !gossip_member_is_live(m);
+            ret_stats->behind += m->wanted.version != 0;
         }
     }
     for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {

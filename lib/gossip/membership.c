@@ -170,7 +170,7 @@ void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const stru
         return;
     }
     m->accused_ms = g->now_ms;
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
     gossip_packet_about(g, &p, m);
     gossip_packet_send(g, &p, &addr, 1);
 }

@@ -32,7 +32,7 @@ static void send_ping(struct gossip *g, uint32_t nonce, const struct gossip_memb
                                .cluster_hash = g->cluster_hash,
                                .state = (uint8_t)target->state,
                                .incarnation = target->incarnation};
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_PROBE);
     gossip_ping_write(&p.w, &ping);
     gossip_packet_fill(g, &p, PIGGYBACK_BYTES, 1);
     gossip_packet_send(g, &p, to, 1);
@@ -120,7 +120,7 @@ void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
         gossip_raise_incarnation(g, ping->incarnation);
         gossip_note(g, GOSSIP_NOTE_REFUTED, g->me);
     }
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_PROBE);
     gossip_ack_write(&p.w, &ack);
     if (for_us && (ping->target == 0 || ping->state != GOSSIP_ALIVE || g->leaving)) {
         gossip_packet_about(g, &p, g->me);
@@ -150,7 +150,7 @@ static void answered(struct gossip *g, struct gossip_probe *probe)
 static void relay_answer(struct gossip *g, struct gossip_relayed *r, const struct gossip_ack *ack)
 {
     struct gossip_packet p;
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_PROBE);
     if (ack) {
         struct gossip_ack passed = *ack;
         passed.nonce = r->asker_nonce;
@@ -236,7 +236,7 @@ static void ask_others(struct gossip *g, struct gossip_probe *probe, const struc
     for (size_t i = 0; i < count; i++) {
         to[i] = gossip_member_addr(g, peers[i]);
     }
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_PROBE);
     gossip_ping_req_write(&p.w, &req);
     gossip_packet_send(g, &p, to, count);
 }

@@ -181,7 +181,7 @@ void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uin
         /* Whoever says it may have missed our answer to somebody else: once a packet, to its face.
          */
         struct gossip_packet p;
-        gossip_packet_begin(&p);
+        gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
         gossip_packet_about(g, &p, g->me);
         gossip_packet_send(g, &p, from, 1);
     }
@@ -235,7 +235,7 @@ static void hear_stranger(struct gossip *g, const struct gossip_header *h,
         /* It lives, by a clock behind its last life's: telling it what we remember makes it take a
          * later boot. */
         struct gossip_packet p;
-        gossip_packet_begin(&p);
+        gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
         gossip_packet_about(g, &p, m);
         gossip_packet_send(g, &p, from, 1);
         g->stats.drop_old_boot++;

@@ -8,8 +8,9 @@
 #define PACKETS_PER_FLUSH 6
 #define MEMBERSHIP_SHARE_PERCENT 40
 
-void gossip_packet_begin(struct gossip_packet *p)
+void gossip_packet_begin(struct gossip_packet *p, enum gossip_class class)
 {
+    p->class = class;
     gossip_writer_init(&p->w, p->body, sizeof(p->body));
     p->dictionary.count = 0;
     p->urgent = false;
@@ -115,6 +116,8 @@ void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct 
         g->tokens -= send->len;
         g->stats.packets_out++;
         g->stats.bytes_out += send->len;
+        g->stats.class_packets[p->class]++;
+        g->stats.class_bytes[p->class] += send->len;
     }
 }
 
@@ -162,7 +165,7 @@ void gossip_spread_tick(struct gossip *g)
             g->stats.drop_rate++;
             break;
         }
-        gossip_packet_begin(&p);
+        gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
         gossip_packet_fill(g, &p, sizeof(p.body), (unsigned)count);
         gossip_packet_send(g, &p, to, count);
     }

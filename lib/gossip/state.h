@@ -230,9 +230,10 @@ struct gossip_packet {
     struct gossip_writer w;
     struct gossip_dictionary dictionary;
     bool urgent; /* carries an accusation: not held back */
+    enum gossip_class class;
 };
 
-void gossip_packet_begin(struct gossip_packet *p);
+void gossip_packet_begin(struct gossip_packet *p, enum gossip_class class);
 /* Adds queued rumours until `bytes` of the body are used. Returns how many. */
 size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t bytes, unsigned copies);
 /* What we hold about a member: ALIVE, or the accusations against it. */

@@ -52,7 +52,7 @@ void gossip_hear_hash(struct gossip *g, struct gossip_member *peer, uint64_t clu
         bits++;
     }
     bucket_hashes(g, bits, hashes);
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
     size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_SUM);
     gossip_write8(&p.w, (uint8_t)bits);
     for (size_t i = 0; i < (size_t)1 << bits; i++) {
@@ -109,7 +109,7 @@ static bool write_bucket(const struct gossip *g, struct gossip_writer *w, unsign
 
 void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gossip_addr *from)
 {
-    uint64_t ours[1 << BITS_MAX], theirs[1 << BITS_MAX];
+    uint64_t ours[1 << BITS_MAX] = {0}, theirs[1 << BITS_MAX] = {0};
     unsigned bits = gossip_read8(r);
     if (bits < BITS_MIN || bits > BITS_MAX) {
         g->stats.drop_malformed++;
@@ -125,16 +125,16 @@ void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gos
     }
     bucket_hashes(g, bits, ours);
     struct gossip_packet p;
-    gossip_packet_begin(&p);
-    unsigned start = (unsigned)(gossip_random(g) % buckets);
+    gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
+    unsigned start = (unsigned)gossip_random(g) & (buckets - 1);
     for (unsigned i = 0, sent = 0; i < buckets && sent < PACKETS_MAX; i++) {
-        unsigned bucket = (start + i) % buckets;
+        unsigned bucket = (start + i) & (buckets - 1);
         if (ours[bucket] == theirs[bucket]) {
             continue;
         }
         if (!write_bucket(g, &p.w, bits, bucket)) {
             gossip_packet_send(g, &p, from, 1);
-            gossip_packet_begin(&p);
+            gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
             sent++;
             (void)(sent < PACKETS_MAX && write_bucket(g, &p.w, bits, bucket));
         }
@@ -152,7 +152,7 @@ struct answer {
 static void answer_flush(struct gossip *g, struct answer *a)
 {
     gossip_packet_send(g, &a->packet, a->to, 1);
-    gossip_packet_begin(&a->packet);
+    gossip_packet_begin(&a->packet, GOSSIP_CLASS_SYNC);
     a->sent++;
 }
 
@@ -244,7 +244,7 @@ void gossip_hear_ent(struct gossip *g, struct gossip_reader *r, uint64_t teller,
         g->stats.drop_malformed++;
         return;
     }
-    gossip_packet_begin(&answer.packet);
+    gossip_packet_begin(&answer.packet, GOSSIP_CLASS_SYNC);
     for (size_t i = 0; i < count; i++) {
         struct gossip_reader fields;
         gossip_reader_init(&fields, gossip_read_bytes(r, entry_bytes), entry_bytes);
@@ -280,7 +280,7 @@ void gossip_hear_delta_req(struct gossip *g, const struct gossip_delta_req *req,
     if (!m) {
         return;
     }
-    gossip_packet_begin(&p);
+    gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
     g->stats.deltas_answered++;
     if (req->from == 0 || req->boot != m->boot || req->to < req->from) {
         gossip_packet_about(g, &p, m);
@@ -306,7 +306,7 @@ void gossip_hear_delta_req(struct gossip *g, const struct gossip_delta_req *req,
         if (!gossip_ops_write(&p.w, &p.dictionary, m->id, (uint32_t)m->boot, version, c->hash,
                               c->ops, c->count)) {
             gossip_packet_send(g, &p, from, 1);
-            gossip_packet_begin(&p);
+            gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
             (void)gossip_ops_write(&p.w, &p.dictionary, m->id, (uint32_t)m->boot, version, c->hash,
                                    c->ops, c->count);
         }

@@ -1,10 +1,9 @@
 #include "sim.h"
 
-#include "gossip/key.h"
-
 #include "base/check.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define POLL_MS 10
 
@@ -16,6 +15,7 @@ void sim_sample(struct sim_samples *samples, uint64_t ms)
         CHECK(samples->ms);
     }
     samples->ms[samples->count++] = (uint32_t)ms;
+    samples->sorted = false;
 }
 
 static int compare(const void *a, const void *b)
@@ -24,13 +24,16 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-uint32_t sim_percentile(struct sim_samples *samples, unsigned percent)
+uint32_t sim_permille(struct sim_samples *samples, unsigned permille)
 {
     if (samples->count == 0) {
         return 0;
     }
-    qsort(samples->ms, samples->count, sizeof(*samples->ms), compare);
-    return samples->ms[(samples->count - 1) * percent / 100];
+    if (!samples->sorted) {
+        qsort(samples->ms, samples->count, sizeof(*samples->ms), compare);
+        samples->sorted = true;
+    }
+    return samples->ms[(samples->count - 1) * permille / 1000];
 }
 
 bool sim_finds(struct sim *s, size_t node, uint64_t key, uint64_t holder_id)
@@ -49,15 +52,17 @@ bool sim_finds(struct sim *s, size_t node, uint64_t key, uint64_t holder_id)
 static void watch(struct sim *s, size_t node, uint64_t key, uint64_t id, bool wanted,
                   struct sim_samples *samples, uint64_t limit_ms, const char *what)
 {
-    bool done[SIM_NODES_MAX] = {false};
+    bool *done = calloc(s->node_count, sizeof(*done));
     uint64_t start_ms = sim_ms(s);
     size_t missing;
+    CHECK(done);
     do {
         sim_run(s, POLL_MS);
         missing = 0;
         for (size_t i = 0; i < s->node_count; i++) {
             struct sim_node *n = &s->nodes[i];
-            bool concerned = n->core && i != node && (!wanted || n->group == s->nodes[node].group);
+            bool concerned = n->core && i != node && strcmp(n->label, s->nodes[node].label) == 0 &&
+                             (!wanted || n->group == s->nodes[node].group);
             if (!concerned || done[i]) {
                 continue;
             }
@@ -69,6 +74,7 @@ static void watch(struct sim *s, size_t node, uint64_t key, uint64_t id, bool wa
             }
         }
     } while (missing > 0 && sim_ms(s) - start_ms < limit_ms);
+    free(done);
     if (missing > 0) {
         sim_violation(s, "%s: %zu nodes have not noticed after %llu ms", what, missing,
                       (unsigned long long)limit_ms);
@@ -84,9 +90,9 @@ void sim_measure_visibility(struct sim *s, size_t node, uint64_t limit_ms)
 
 void sim_measure_exclusion(struct sim *s, size_t node, uint64_t limit_ms)
 {
-    CHECK(s->nodes[node].held.count > 0);
-    watch(s, node, s->nodes[node].held.keys[0], s->nodes[node].id, false, &s->exclusion, limit_ms,
-          "a node that is gone");
+    struct sim_node *n = &s->nodes[node];
+    CHECK(sim_keys_has(&n->held, n->own_key));
+    watch(s, node, n->own_key, n->id, false, &s->exclusion, limit_ms, "a node that is gone");
 }
 
 void sim_measure_join(struct sim *s, size_t node, uint64_t limit_ms)
@@ -107,7 +113,69 @@ void sim_measure_heal(struct sim *s, uint64_t limit_ms, const char *when)
 {
     uint64_t start_ms = sim_ms(s);
     while (!sim_views_equal(s) && sim_ms(s) - start_ms < limit_ms) {
-        sim_run(s, 50);
+        sim_run(s, s->node_count > 200 ? 200 : 50);
     }
+    sim_sample(&s->heal, sim_ms(s) - start_ms);
     sim_check_views_equal(s, when);
+}
+
+/* --- traffic and sizes --- */
+
+static struct sim_traffic sent_by(const struct sim_node *n)
+{
+    struct sim_traffic t = n->sent;
+    struct gossip_stats stats;
+    if (n->core) {
+        gossip_stats(n->core, &stats);
+        memcpy(t.class_packets, stats.class_packets, sizeof(t.class_packets));
+        memcpy(t.class_bytes, stats.class_bytes, sizeof(t.class_bytes));
+    }
+    return t;
+}
+
+void sim_traffic_begin(struct sim *s)
+{
+    s->traffic_us = s->now_us;
+    for (size_t i = 0; i < s->node_count; i++) {
+        s->traffic_from[i] = sent_by(&s->nodes[i]);
+    }
+}
+
+void sim_traffic_end(struct sim *s)
+{
+    s->traffic_end_us = s->now_us;
+    s->traffic_node_us = 0;
+    s->traffic_sum = s->traffic_worst = (struct sim_traffic){0};
+    for (size_t i = 0; i < s->node_count; i++) {
+        struct sim_node *n = &s->nodes[i];
+        struct sim_traffic t = sent_by(n), from = s->traffic_from[i];
+        struct sim_traffic *sum = &s->traffic_sum, *worst = &s->traffic_worst;
+        if (!n->core || n->started_us > s->traffic_us) {
+            continue; /* not there all along */
+        }
+        t.packets -= from.packets;
+        t.bytes -= from.bytes;
+        sum->packets += t.packets;
+        sum->bytes += t.bytes;
+        for (size_t c = 0; c < GOSSIP_CLASSES; c++) {
+            sum->class_packets[c] += t.class_packets[c] - from.class_packets[c];
+            sum->class_bytes[c] += t.class_bytes[c] - from.class_bytes[c];
+        }
+        worst->packets = t.packets > worst->packets ? t.packets : worst->packets;
+        worst->bytes = t.bytes > worst->bytes ? t.bytes : worst->bytes;
+        s->traffic_node_us += s->traffic_end_us - s->traffic_us;
+    }
+}
+
+void sim_measure_sizes(struct sim *s)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        struct gossip_stats stats;
+        if (s->nodes[i].core) {
+            gossip_stats(s->nodes[i].core, &stats);
+            s->index_bytes =
+                stats.index_bytes > s->index_bytes ? stats.index_bytes : s->index_bytes;
+            s->core_bytes = stats.core_bytes > s->core_bytes ? stats.core_bytes : s->core_bytes;
+        }
+    }
 }

@@ -3,41 +3,13 @@
 
 #include "gossip/key.h"
 
-#define VISIBLE_MS 1000 /* the goals, as limits */
-#define EXCLUDED_MS 4000
-#define JOINED_MS 1000
-#define HEALED_MS 30000
-
-static void start_with_content(struct sim *s, size_t keys)
-{
-    for (size_t i = 0; i < s->node_count; i++) {
-        sim_add_random(s, i, keys);
-    }
-    sim_start_all(s);
-}
-
-/* Twenty announcements at random moments by random nodes. */
-static void announce_some(struct sim *s, uint64_t limit_ms)
-{
-    for (int i = 0; i < 20; i++) {
-        sim_run(s, sim_random(s) % 700);
-        sim_measure_visibility(s, sim_random(s) % s->node_count, limit_ms);
-    }
-}
-
-static void settle(struct sim *s)
-{
-    sim_run(s, 5000);
-    sim_measure_heal(s, HEALED_MS, "settled");
-}
-
 static void run_steady(struct sim *s)
 {
-    start_with_content(s, 20);
+    sim_start_with_content(s, 20);
     sim_run(s, 5000);
     sim_check_views_equal(s, "5 s after a cold start of all");
-    announce_some(s, VISIBLE_MS);
-    settle(s);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
 }
 
 static void run_bad_network(struct sim *s)
@@ -46,29 +18,29 @@ static void run_bad_network(struct sim *s)
     s->net.duplicate = 50;
     s->net.late = 100;
     s->net.late_max_ms = 50;
-    start_with_content(s, 20);
+    sim_start_with_content(s, 20);
     sim_run(s, 8000);
-    announce_some(s, VISIBLE_MS);
-    settle(s);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
 }
 
 static void run_loss30(struct sim *s)
 {
     s->net.loss = 300;
-    start_with_content(s, 20);
+    sim_start_with_content(s, 20);
     sim_run(s, 10000);
-    announce_some(s, 3 * VISIBLE_MS);
+    sim_announce_some(s, 20, 3 * SIM_VISIBLE_MS);
     sim_run(s, 60000); /* nobody is taken for dead meanwhile */
-    settle(s);
+    sim_settle(s);
 }
 
 static void run_replay(struct sim *s)
 {
     s->net.replay = 100;
     s->net.duplicate = 200;
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 5000);
-    announce_some(s, VISIBLE_MS);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
     sim_kill(s, 0);
     sim_run(s, 30000); /* nothing it ever said may bring it back */
     for (size_t i = 1; i < s->node_count; i++) {
@@ -76,51 +48,51 @@ static void run_replay(struct sim *s)
             sim_violation(s, "node %zu chooses the dead node again", i);
         }
     }
-    settle(s);
+    sim_settle(s);
 }
 
 static void run_crash(struct sim *s)
 {
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 5000);
     for (size_t i = 0; i + 2 < s->node_count && i < 5; i++) {
         sim_run(s, sim_random(s) % 1000);
         sim_kill(s, i);
-        sim_measure_exclusion(s, i, EXCLUDED_MS);
+        sim_measure_exclusion(s, i, SIM_EXCLUDED_MS);
         sim_run(s, 2000);
     }
-    settle(s);
+    sim_settle(s);
 }
 
 static void run_crash_lossy(struct sim *s)
 {
     s->net.loss = 50;
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 8000);
     for (size_t i = 0; i + 2 < s->node_count && i < 5; i++) {
         sim_kill(s, i);
-        sim_measure_exclusion(s, i, EXCLUDED_MS + 1000);
+        sim_measure_exclusion(s, i, SIM_EXCLUDED_MS + 1000);
         sim_run(s, 5000);
     }
-    settle(s);
+    sim_settle(s);
 }
 
 /* Two, three, four nodes: no witnesses to spare. */
 static void run_few(struct sim *s)
 {
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 3000);
     sim_kill(s, 0);
-    sim_measure_exclusion(s, 0, EXCLUDED_MS);
+    sim_measure_exclusion(s, 0, SIM_EXCLUDED_MS);
     sim_run(s, 20000);
     sim_start(s, 0, 3);
     sim_measure_join(s, 0, 2500);
-    settle(s);
+    sim_settle(s);
 }
 
 static void run_restart(struct sim *s)
 {
-    start_with_content(s, 50);
+    sim_start_with_content(s, 50);
     sim_run(s, 5000);
     for (size_t i = 0; i < s->node_count && i < 6; i++) {
         sim_kill(s, i);
@@ -129,17 +101,17 @@ static void run_restart(struct sim *s)
             sim_forget_disk(s, i);
         }
         sim_start(s, i, 3);
-        sim_measure_join(s, i, 3 * JOINED_MS);
+        sim_measure_join(s, i, 3 * SIM_JOINED_MS);
         sim_run(s, 500);
     }
-    settle(s);
+    sim_settle(s);
 }
 
 /* The same contents after a restart: nobody fetches anything. */
 static void run_restart_same(struct sim *s)
 {
     struct gossip_stats before, after;
-    start_with_content(s, 300);
+    sim_start_with_content(s, 300);
     sim_run(s, 10000);
     sim_check_views_equal(s, "before");
     gossip_stats(s->nodes[1].core, &before);
@@ -165,7 +137,7 @@ static void run_late_joiner(struct sim *s)
     }
     sim_run(s, 10000);
     sim_start(s, late, 5);
-    sim_measure_join(s, late, JOINED_MS);
+    sim_measure_join(s, late, SIM_JOINED_MS);
     /* Ready, it knows everything: nothing has changed for long. */
     for (size_t i = 0; i < late; i++) {
         if (!sim_finds(s, late, s->nodes[i].held.keys[0], s->nodes[i].id)) {
@@ -207,38 +179,30 @@ static void run_no_answer(struct sim *s)
 
 static void run_leave(struct sim *s)
 {
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 5000);
     sim_leave(s, 0);
     sim_measure_exclusion(s, 0, 1000);
     sim_run(s, 20000);
-    settle(s);
+    sim_settle(s);
     sim_start(s, 0, 3); /* and is welcome back */
-    sim_measure_join(s, 0, JOINED_MS);
-    settle(s);
-}
-
-static void split(struct sim *s, bool apart)
-{
-    for (size_t i = 0; i < s->node_count; i++) {
-        s->nodes[i].group = apart && i % 2;
-    }
-    s->calm_us = s->now_us;
+    sim_measure_join(s, 0, SIM_JOINED_MS);
+    sim_settle(s);
 }
 
 static void run_partition(struct sim *s, uint64_t ms)
 {
-    start_with_content(s, 20);
+    sim_start_with_content(s, 20);
     sim_run(s, 5000);
-    split(s, true);
+    sim_split(s, 2);
     sim_run(s, ms / 2);
     sim_add_random(s, 0, 5);
     sim_add_random(s, 1, 5);
     sim_run(s, ms / 2);
-    split(s, false);
+    sim_split(s, 1);
     sim_measure_heal(s, 60000, "healed");
-    announce_some(s, VISIBLE_MS);
-    settle(s);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
 }
 
 static void run_partition_10s(struct sim *s)
@@ -254,17 +218,17 @@ static void run_partition_10min(struct sim *s)
 /* Longer than a tombstone lives: only bootstrap still knows the others. */
 static void run_partition_25h(struct sim *s)
 {
-    start_with_content(s, 5);
+    sim_start_with_content(s, 5);
     sim_run(s, 5000);
-    split(s, true);
+    sim_split(s, 2);
     sim_run(s, 25 * 3600 * UINT64_C(1000));
-    split(s, false);
+    sim_split(s, 1);
     sim_measure_heal(s, 60000, "healed");
 }
 
 static void run_large_sets(struct sim *s)
 {
-    start_with_content(s, 600);
+    sim_start_with_content(s, 600);
     sim_run(s, 10000);
     sim_check_views_equal(s, "10 s after a cold start with large sets");
     sim_add_random(s, 0, 500); /* too many for rumours: announced, fetched */
@@ -273,14 +237,14 @@ static void run_large_sets(struct sim *s)
     sim_del(s, 1, s->nodes[1].held.keys, 500); /* a garbage collection */
     sim_run(s, 3000);
     sim_check_views_equal(s, "3 s after 500 keys went");
-    announce_some(s, VISIBLE_MS);
-    settle(s);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
 }
 
 /* All nodes pull the same image at once: the same keys from everybody. */
 static void run_rollout(struct sim *s)
 {
-    start_with_content(s, 50);
+    sim_start_with_content(s, 50);
     sim_run(s, 8000);
     for (int layer = 0; layer < 12; layer++) {
         uint64_t key = sim_random(s) >> 1;
@@ -291,19 +255,19 @@ static void run_rollout(struct sim *s)
     }
     sim_run(s, 3000);
     sim_check_views_equal(s, "3 s after a rollout");
-    announce_some(s, VISIBLE_MS);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
 }
 
 /* A node that does not run for two seconds is no dead node, and must not take others for dead. */
 static void run_stall(struct sim *s)
 {
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 5000);
     for (size_t i = 0; i < 3 && i < s->node_count; i++) {
         sim_stall(s, i, 2000);
         sim_run(s, 6000);
     }
-    settle(s);
+    sim_settle(s);
     for (size_t i = 3; i < s->node_count; i++) {
         struct gossip_stats stats;
         gossip_stats(s->nodes[i].core, &stats);
@@ -331,7 +295,7 @@ static void run_duplicate_id(struct sim *s)
     if (s->nodes[clone].id == s->nodes[0].id) {
         sim_violation(s, "two nodes still share an id");
     }
-    settle(s);
+    sim_settle(s);
 }
 
 /* The clock was a day ahead, the disk remembers nothing of it but the id; now it is right again. */
@@ -339,7 +303,7 @@ static void run_clock_back(struct sim *s)
 {
     s->nodes[0].skew_ms = 86400000;
     s->nodes[2].skew_ms = -86400000;
-    start_with_content(s, 10);
+    sim_start_with_content(s, 10);
     sim_run(s, 5000);
     sim_kill(s, 0);
     s->nodes[0].skew_ms = 0;
@@ -347,29 +311,29 @@ static void run_clock_back(struct sim *s)
     sim_run(s, 500);
     sim_start(s, 0, 3);
     sim_run(s, 10000);
-    announce_some(s, VISIBLE_MS);
-    settle(s);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
 }
 
 /* UDP works, TCP does not: small news still arrives. */
 static void run_no_tcp(struct sim *s)
 {
-    start_with_content(s, 5);
+    sim_start_with_content(s, 5);
     sim_run(s, 8000);
     s->net.tcp_blocked = true;
-    announce_some(s, VISIBLE_MS);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
     sim_kill(s, 0);
     sim_run(s, 1000);
     sim_start(s, 0, 3); /* fails open: without a snapshot it is ready later, not never */
     sim_measure_join(s, 0, 12000);
     s->net.tcp_blocked = false;
-    settle(s);
+    sim_settle(s);
 }
 
 /* Every node restarts, one after the other; each announces something new on the way. */
 static void run_rolling_restart(struct sim *s)
 {
-    start_with_content(s, 30);
+    sim_start_with_content(s, 30);
     sim_run(s, 5000);
     for (size_t i = 0; i < s->node_count; i++) {
         sim_leave(s, i);
@@ -378,17 +342,18 @@ static void run_rolling_restart(struct sim *s)
         sim_start(s, i, 5);
         sim_run(s, 1500);
     }
-    settle(s);
+    sim_settle(s);
 }
 
-/* Anything, at any time, for a quarter of an hour. */
+/* Anything, at any time, for as long as asked. */
 static void run_churn(struct sim *s)
 {
     s->net.loss = 10;
     s->net.late = 20;
     s->net.late_max_ms = 100;
-    start_with_content(s, 20);
-    for (uint64_t end = sim_ms(s) + 120000; sim_ms(s) < end;) {
+    sim_start_with_content(s, 20);
+    for (uint64_t end = sim_ms(s) + (s->hours > 0 ? (uint64_t)(s->hours * 3600000) : 120000);
+         sim_ms(s) < end;) {
         size_t i = sim_random(s) % s->node_count;
         uint64_t what = sim_random(s) % 100;
         if (!s->nodes[i].core) {
@@ -409,41 +374,39 @@ static void run_churn(struct sim *s)
         sim_run(s, sim_random(s) % 400);
     }
     sim_run(s, 1000);
-    for (size_t i = 0; i < s->node_count; i++) {
-        if (!s->nodes[i].core) {
-            sim_start(s, i, 5);
-        }
-    }
-    sim_measure_heal(s, HEALED_MS, "after churn");
-    announce_some(s, VISIBLE_MS * 2);
+    sim_start_rest(s);
+    sim_measure_heal(s, SIM_HEALED_MS, "after churn");
+    sim_announce_some(s, 20, SIM_VISIBLE_MS * 2);
 }
 
-const struct sim_scenario sim_scenarios[] = {
-    {"steady", "cold start of all, then single announcements", 30, run_steady},
-    {"bad-network", "5 % loss, 5 % duplicates, 10 % late and out of order", 30, run_bad_network},
-    {"loss30", "30 % loss", 30, run_loss30},
-    {"replay", "one packet in ten is kept and replayed to anybody", 12, run_replay},
-    {"crash", "nodes are killed, one after the other", 20, run_crash},
-    {"crash-lossy", "the same at 5 % loss", 20, run_crash_lossy},
-    {"two", "two nodes, one killed and back", 2, run_few},
-    {"three", "three nodes, one killed and back", 3, run_few},
-    {"four", "four nodes, one killed and back", 4, run_few},
-    {"restart", "nodes come back, with and without their disk", 20, run_restart},
-    {"restart-same", "a restart with the same contents transfers nothing", 8, run_restart_same},
-    {"late-joiner", "one node joins a settled cluster", 30, run_late_joiner},
-    {"lone", "a node alone, found later", 2, run_lone},
-    {"no-answer", "bootstrap names somebody who never answers", 2, run_no_answer},
-    {"leave", "a node says goodbye, and comes back", 15, run_leave},
-    {"partition-10s", "two halves for 10 s", 20, run_partition_10s},
-    {"partition-10min", "two halves for 10 min", 10, run_partition_10min},
-    {"partition-25h", "two halves for longer than tombstones live", 4, run_partition_25h},
-    {"large-sets", "hundreds of keys at once, and a garbage collection", 12, run_large_sets},
-    {"rollout", "everybody announces the same keys", 40, run_rollout},
-    {"stall", "nodes that do not run for 2 s", 12, run_stall},
-    {"duplicate-id", "a cloned data directory", 10, run_duplicate_id},
-    {"clock-back", "clocks a day off, one put right", 8, run_clock_back},
-    {"no-tcp", "bulk cannot be fetched", 10, run_no_tcp},
-    {"rolling-restart", "every node restarts in turn", 16, run_rolling_restart},
-    {"churn", "anything at any time", 16, run_churn},
+const struct sim_scenario sim_story_scenarios[] = {
+    {"steady", "cold start of all, then single announcements", 30, run_steady, false},
+    {"bad-network", "5 % loss, 5 % duplicates, 10 % late and out of order", 30, run_bad_network,
+     false},
+    {"loss30", "30 % loss", 30, run_loss30, false},
+    {"replay", "one packet in ten is kept and replayed to anybody", 12, run_replay, false},
+    {"crash", "nodes are killed, one after the other", 20, run_crash, false},
+    {"crash-lossy", "the same at 5 % loss", 20, run_crash_lossy, false},
+    {"two", "two nodes, one killed and back", 2, run_few, false},
+    {"three", "three nodes, one killed and back", 3, run_few, false},
+    {"four", "four nodes, one killed and back", 4, run_few, false},
+    {"restart", "nodes come back, with and without their disk", 20, run_restart, false},
+    {"restart-same", "a restart with the same contents transfers nothing", 8, run_restart_same,
+     false},
+    {"late-joiner", "one node joins a settled cluster", 30, run_late_joiner, false},
+    {"lone", "a node alone, found later", 2, run_lone, false},
+    {"no-answer", "bootstrap names somebody who never answers", 2, run_no_answer, false},
+    {"leave", "a node says goodbye, and comes back", 15, run_leave, false},
+    {"partition-10s", "two halves for 10 s", 20, run_partition_10s, false},
+    {"partition-10min", "two halves for 10 min", 10, run_partition_10min, false},
+    {"partition-25h", "two halves for longer than tombstones live", 4, run_partition_25h, false},
+    {"large-sets", "hundreds of keys at once, and a garbage collection", 12, run_large_sets, false},
+    {"rollout", "everybody announces the same keys", 40, run_rollout, false},
+    {"stall", "nodes that do not run for 2 s", 12, run_stall, false},
+    {"duplicate-id", "a cloned data directory", 10, run_duplicate_id, false},
+    {"clock-back", "clocks a day off, one put right", 8, run_clock_back, false},
+    {"no-tcp", "bulk cannot be fetched", 10, run_no_tcp, false},
+    {"rolling-restart", "every node restarts in turn", 16, run_rolling_restart, false},
+    {"churn", "anything at any time", 16, run_churn, false},
     {0},
 };

@@ -2,7 +2,17 @@
  *
  * A world is a set of nodes, a network between them, and a queue of what happens when. All chance
  * comes from one seed; the trace hash covers every datagram delivered, so the same seed gives the
- * same hash. Times are virtual: microseconds in the queue, milliseconds towards the core. */
+ * same hash. Times are virtual: microseconds in the queue, milliseconds towards the core.
+ *
+ *     world.c      nodes, their lives and contents
+ *     queue.c      what happens when
+ *     network.c    what becomes of a datagram or a request on its way
+ *     check.c      the invariants
+ *     measure.c    how long things took
+ *     report.c     what main.c prints
+ *     scenarios.c, trouble.c, scale.c   what happens to clusters; stories.c is what they share
+ *     keys.c       what nodes have
+ *     bench.c      one core with thousands of members: memory and look-up time */
 #pragma once
 
 #include "gossip/core.h"
@@ -11,76 +21,127 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIM_NODES_MAX 200
+#define SIM_NODES_MAX 10000
 #define SIM_START_MS 1000000 /* monotonic; anything above 0 */
 #define SIM_WALL_MS UINT64_C(1800000000000)
 #define SIM_GOSSIP_PORT 5001
 #define SIM_REGISTRY_PORT 5000
+#define SIM_UDP_BYTES 28U /* IPv4 and UDP heads */
 
 /* The network; may be changed at any time. Probabilities in thousandths. */
 struct sim_network {
     unsigned loss, duplicate, late, replay;
     unsigned latency_min_us, latency_max_us;
     unsigned late_max_ms; /* of packets that come late, and so out of order */
-    bool tcp_blocked;
+    /* Bursty loss, after Gilbert and Elliott: each node's link is good and bad in turn, both for
+     * exponentially distributed times; in a bad time it loses burst_loss of either direction. */
+    unsigned burst_loss, good_mean_ms, bad_mean_ms;
+    uint64_t bytes_per_s; /* each node's uplink for datagrams; 0: no limit */
+    unsigned uplink_queue_ms;
+    unsigned mtu; /* IP bytes; larger is dropped, for don't-fragment is set */
+    bool tcp_blocked, udp_blocked;
 };
 
 struct sim_keys { /* a sorted set of keys */
     uint64_t *keys;
     size_t count, capacity;
+    uint64_t hash; /* as the core hashes sets */
 };
 
-/* What a receiver held of a member when last looked at. */
+/* What a receiver held of a member when last looked at; by place in gossip_members' walk. */
 struct sim_seen {
     uint64_t id, boot;
     uint32_t version;
-    uint64_t out_since_us; /* alive, reachable, and yet not chosen; 0: chosen */
+    uint32_t seen_ms, out_since_ms; /* alive, reachable, and yet not chosen; 0: chosen */
+};
+
+struct sim_link {
+    uint64_t turns_us; /* from good to bad, or back */
+    bool bad;
+    uint64_t free_us; /* when what was queued will have left */
+};
+
+struct sim_traffic {
+    uint64_t packets, bytes; /* datagrams sent; payload without IP and UDP heads */
+    uint64_t class_packets[GOSSIP_CLASSES], class_bytes[GOSSIP_CLASSES];
 };
 
 struct sim_node {
     struct gossip *core; /* NULL: not running */
     unsigned number;
+    const char *label;
     struct gossip_addr addr;
     uint64_t id, boot; /* persisted; id 0: none yet */
     uint64_t wake_us;
     const struct gossip *armed; /* the life the timer is for */
     int64_t skew_ms;            /* of its wall clock */
     unsigned group;             /* nodes of different groups cannot hear one another */
+    bool udp_blocked;           /* a host firewall: no datagram in or out */
     uint64_t stalled_until_us;
+    bool leaving;
     uint64_t started_us, ready_us;
-    uint64_t bytes_before; /* sent in earlier lives */
-    struct sim_keys held;  /* announced now; survives restarts, like a disk */
-    struct sim_keys ever;  /* announced at any time */
-    struct sim_seen seen[SIM_NODES_MAX * 2];
-    size_t seen_count;
+    uint64_t fetched_bytes, fetched_sets; /* over HTTP, in this life */
+    struct sim_link link;
+    struct sim_traffic sent;  /* over all lives */
+    struct gossip_stats life; /* last looked at */
+    struct sim_keys held;     /* announced now; survives restarts, like a disk */
+    struct sim_keys ever;     /* announced at any time */
+    uint64_t own_key;         /* one that nobody else has */
+    struct sim_seen *seen;
+    size_t seen_capacity, check_cursor;
+    size_t places; /* of members, in the walk */
+    uint64_t stats_us;
     char zone[8];
 };
 
 struct sim_samples {
     uint32_t *ms;
     size_t count, capacity;
+    bool sorted;
 };
 
+struct sim_cut { /* from cannot reach to; the way back is open */
+    size_t from, to;
+};
+#define SIM_CUTS_MAX 64
+
 struct sim {
-    struct sim_node nodes[SIM_NODES_MAX];
+    struct sim_node *nodes;
     size_t node_count;
     struct sim_network net;
+    struct sim_cut cuts[SIM_CUTS_MAX];
+    size_t cut_count;
     uint64_t now_us, seed, random, sequence, trace;
-    struct sim_item *heap;
+    struct sim_entry *heap;
     size_t heap_count, heap_capacity;
+    uint32_t *by_id; /* hash table of node numbers + 1 */
+    size_t by_id_capacity;
     struct gossip_effects effects;
-    struct sim_samples visibility, exclusion, join;
+    struct sim_samples visibility, exclusion, join, heal;
     size_t violations, steps, packets;
-    size_t pairs_seen, pairs_out; /* how often a live reachable node was looked at, and was out */
-    uint64_t calm_us;             /* since when the network joins the same nodes */
-    bool verbose;
+    size_t pairs_seen, pairs_out;  /* how often a live reachable node was looked at, and was out */
+    uint64_t out_worst_ms;         /* a live reachable node, out without a break */
+    uint64_t calm_us;              /* since when the network joins the same nodes */
+    size_t faulty;                 /* where an unequal view was found last */
+    double hours;                  /* asked for; 0: as long as the story takes */
     struct sim_versions *versions; /* check.c */
+
+    /* measured */
+    uint64_t traffic_us, traffic_end_us; /* the window; 0: all of it */
+    struct sim_traffic *traffic_from;
+    struct sim_traffic traffic_sum, traffic_worst;
+    uint64_t traffic_node_us;
+    uint64_t join_bytes, index_bytes, core_bytes; /* the worst node's */
+    uint32_t rumours_max, behind_max, fetches_max;
+    uint64_t fetched_sets, fetched_bytes, served_busy;
+    uint64_t core_cpu_ns, node_us; /* spent in cores; lived by nodes */
 };
 
 /* --- world.c --- */
 void sim_init(struct sim *s, uint64_t seed, size_t nodes);
 void sim_done(struct sim *s);
 uint64_t sim_random(struct sim *s);
+bool sim_chance(struct sim *s, unsigned thousandths);
 uint64_t sim_ms(const struct sim *s); /* since the start */
 void sim_run(struct sim *s, uint64_t ms);
 /* Start with bootstrap naming `seeds` other nodes at random (SIM_SEEDS_NONE: bootstrap says
@@ -96,7 +157,43 @@ void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count);
 void sim_del(struct sim *s, size_t node, const uint64_t *keys, size_t count);
 void sim_add_random(struct sim *s, size_t node, size_t count);
 void sim_event(struct sim *s, size_t node, struct gossip_event *event);
+struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* a running one; NULL */
+struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr);
+
+/* --- keys.c --- */
 bool sim_keys_has(const struct sim_keys *k, uint64_t key);
+void sim_keys_add(struct sim_keys *k, uint64_t key);
+void sim_keys_del(struct sim_keys *k, uint64_t key);
+/* What a node with images has, adding up to about `count` keys: see docs/gossip.md, "Model". */
+void sim_keys_image_mix(struct sim *s, struct sim_keys *k, size_t count);
+
+/* --- queue.c --- */
+enum sim_item_kind { SIM_PACKET, SIM_TIMER, SIM_SERVE, SIM_FETCHED, SIM_END };
+
+struct sim_item {
+    enum sim_item_kind kind;
+    uint32_t node;              /* whom it happens to */
+    uint32_t asker;             /* SERVE */
+    int status;                 /* FETCHED */
+    const struct gossip *life;  /* and in which life; NULL: any */
+    struct gossip_fetch *fetch; /* SERVE, FETCHED; owned */
+    uint8_t *bytes;             /* owned when outside `packet` */
+    size_t len;
+    struct gossip_addr from; /* PACKET */
+    uint8_t packet[];
+};
+
+struct sim_item *sim_item_new(enum sim_item_kind kind, size_t node, const void *packet, size_t n);
+void sim_item_free(struct sim_item *item);
+void sim_push(struct sim *s, uint64_t at_us, struct sim_item *item); /* takes it */
+bool sim_pop(struct sim *s, uint64_t end_us, uint64_t *ret_at_us, struct sim_item **ret_item);
+
+/* --- network.c --- */
+uint64_t sim_latency_us(struct sim *s);
+void sim_send(struct sim *s, struct sim_node *from, const struct gossip_send *send);
+void sim_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch *fetch);
+void sim_serve(struct sim *s, struct sim_item *item);
+void sim_cut(struct sim *s, size_t from, size_t to);
 
 /* --- check.c --- */
 __attribute__((format(printf, 2, 3))) void sim_violation(struct sim *s, const char *format, ...);
@@ -119,13 +216,45 @@ void sim_measure_join(struct sim *s, size_t node, uint64_t limit_ms);
 /* Runs until all views are equal, at most limit_ms. */
 void sim_measure_heal(struct sim *s, uint64_t limit_ms, const char *when);
 bool sim_finds(struct sim *s, size_t node, uint64_t key, uint64_t holder_id);
-uint32_t sim_percentile(struct sim_samples *samples, unsigned percent);
 void sim_sample(struct sim_samples *samples, uint64_t ms);
+uint32_t sim_permille(struct sim_samples *samples, unsigned permille);
+/* What nodes that run all along send between the two. */
+void sim_traffic_begin(struct sim *s);
+void sim_traffic_end(struct sim *s);
+/* Looks at every node's size and queues now. */
+void sim_measure_sizes(struct sim *s);
 
-/* --- scenarios.c --- */
+/* --- report.c --- */
+struct sim_scenario;
+void sim_report(struct sim *s, const struct sim_scenario *scenario);
+void sim_report_json(struct sim *s, const struct sim_scenario *scenario);
+
+/* --- stories.c: what scenarios are made of --- */
+#define SIM_VISIBLE_MS 1000 /* the goals, as limits */
+#define SIM_EXCLUDED_MS 4000
+#define SIM_JOINED_MS 1500
+#define SIM_HEALED_MS 30000
+void sim_start_with_content(struct sim *s, size_t keys);
+void sim_start_rest(struct sim *s); /* whoever does not run */
+void sim_announce_some(struct sim *s, size_t times, uint64_t limit_ms);
+void sim_settle(struct sim *s);
+/* Lives on until the hours asked for are over; now and then somebody announces something. */
+void sim_live_on(struct sim *s);
+/* Group by number mod `groups`; 1: together. */
+void sim_split(struct sim *s, unsigned groups);
+
+/* --- scenarios.c, trouble.c, scale.c --- */
 struct sim_scenario {
     const char *name, *story;
     size_t nodes; /* by default */
     void (*run)(struct sim *s);
+    bool only_by_name; /* takes too long for a run of all */
 };
-extern const struct sim_scenario sim_scenarios[]; /* ends with a NULL name */
+extern const struct sim_scenario sim_story_scenarios[]; /* each ends with a NULL name */
+extern const struct sim_scenario sim_trouble_scenarios[];
+extern const struct sim_scenario sim_scale_scenarios[];
+
+/* --- bench.c --- */
+/* A core with `nodes` members of `keys` digests each; prints its memory, what a snapshot of it
+ * costs, and look-up times. The exit status. */
+int sim_bench(size_t nodes, size_t keys, uint64_t seed, bool json);

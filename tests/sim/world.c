@@ -8,21 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum item_kind { ITEM_PACKET, ITEM_TIMER, ITEM_SERVE, ITEM_FETCHED, ITEM_END };
-
-struct sim_item {
-    uint64_t at_us, sequence;
-    enum item_kind kind;
-    size_t node;               /* whom it happens to */
-    const struct gossip *life; /* and in which life; NULL: any */
-    uint8_t *bytes;
-    size_t len;
-    struct gossip_addr from;   /* PACKET */
-    struct gossip_fetch fetch; /* SERVE, FETCHED */
-    size_t asker;
-    int status;
-};
+#include <time.h>
 
 uint64_t sim_random(struct sim *s)
 {
@@ -30,7 +16,7 @@ uint64_t sim_random(struct sim *s)
     return gossip_mix(s->random);
 }
 
-static bool chance(struct sim *s, unsigned thousandths)
+bool sim_chance(struct sim *s, unsigned thousandths)
 {
     return thousandths && sim_random(s) % 1000 < thousandths;
 }
@@ -40,185 +26,84 @@ uint64_t sim_ms(const struct sim *s)
     return s->now_us / 1000 - SIM_START_MS;
 }
 
-/* --- the queue: a binary heap by time, then by order of arrival --- */
+/* --- who is who --- */
 
-static bool earlier(const struct sim_item *a, const struct sim_item *b)
+static void addr_of(size_t number, struct gossip_addr *ret_addr)
 {
-    return a->at_us != b->at_us ? a->at_us < b->at_us : a->sequence < b->sequence;
+    *ret_addr =
+        (struct gossip_addr){.family = GOSSIP_IPV4,
+                             .ip = {10, 0, (uint8_t)(number / 100), (uint8_t)(number % 100 + 1)},
+                             .port = SIM_GOSSIP_PORT};
 }
 
-static void push(struct sim *s, struct sim_item item)
+struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr)
 {
-    if (s->heap_count == s->heap_capacity) {
-        s->heap_capacity = s->heap_capacity ? s->heap_capacity * 2 : 1024;
-        s->heap = realloc(s->heap, s->heap_capacity * sizeof(*s->heap));
-        CHECK(s->heap);
+    size_t number = (size_t)addr->ip[2] * 100 + addr->ip[3] - 1;
+    bool ours = addr->family == GOSSIP_IPV4 && addr->ip[0] == 10 && addr->ip[1] == 0;
+    return ours && addr->ip[3] > 0 && addr->ip[3] <= 100 && number < s->node_count
+               ? &s->nodes[number]
+               : NULL;
+}
+
+static void note_id(struct sim *s, const struct sim_node *n)
+{
+    size_t mask = s->by_id_capacity - 1, at = gossip_mix(n->id) & mask;
+    while (s->by_id[at] && s->nodes[s->by_id[at] - 1].id != n->id) {
+        at = (at + 1) & mask;
     }
-    item.sequence = s->sequence++;
-    size_t i = s->heap_count++;
-    for (; i > 0 && earlier(&item, &s->heap[(i - 1) / 2]); i = (i - 1) / 2) {
-        s->heap[i] = s->heap[(i - 1) / 2];
-    }
-    s->heap[i] = item;
+    s->by_id[at] = s->by_id[at] ? s->by_id[at] : n->number + 1;
 }
 
-static struct sim_item pop(struct sim *s)
+struct sim_node *sim_node_of(struct sim *s, uint64_t id)
 {
-    struct sim_item first = s->heap[0], last = s->heap[--s->heap_count];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < s->heap_count; i = child) {
-        if (child + 1 < s->heap_count && earlier(&s->heap[child + 1], &s->heap[child])) {
-            child++;
-        }
-        if (!earlier(&s->heap[child], &last)) {
-            break;
-        }
-        s->heap[i] = s->heap[child];
-    }
-    s->heap[i] = last;
-    return first;
-}
-
-static uint8_t *copy(const void *bytes, size_t n)
-{
-    uint8_t *p = malloc(n + 1);
-    CHECK(p);
-    memcpy(p, bytes, n);
-    return p;
-}
-
-/* --- sets of keys --- */
-
-static size_t key_place(const struct sim_keys *k, uint64_t key)
-{
-    size_t low = 0, high = k->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (k->keys[middle] < key) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-bool sim_keys_has(const struct sim_keys *k, uint64_t key)
-{
-    size_t at = key_place(k, key);
-    return at < k->count && k->keys[at] == key;
-}
-
-static void key_insert(struct sim_keys *k, uint64_t key)
-{
-    size_t at = key_place(k, key);
-    if (at < k->count && k->keys[at] == key) {
-        return;
-    }
-    if (k->count == k->capacity) {
-        k->capacity = k->capacity ? k->capacity * 2 : 16;
-        k->keys = realloc(k->keys, k->capacity * sizeof(*k->keys));
-        CHECK(k->keys);
-    }
-    memmove(&k->keys[at + 1], &k->keys[at], (k->count - at) * sizeof(*k->keys));
-    k->keys[at] = key;
-    k->count++;
-}
-
-static void key_erase(struct sim_keys *k, uint64_t key)
-{
-    size_t at = key_place(k, key);
-    if (at < k->count && k->keys[at] == key) {
-        k->count--;
-        memmove(&k->keys[at], &k->keys[at + 1], (k->count - at) * sizeof(*k->keys));
-    }
-}
-
-/* --- the network --- */
-
-static struct sim_node *node_at(struct sim *s, const struct gossip_addr *addr)
-{
-    for (size_t i = 0; i < s->node_count; i++) {
-        if (gossip_addr_same_host(&s->nodes[i].addr, addr)) {
-            return &s->nodes[i];
+    size_t mask = s->by_id_capacity - 1;
+    for (size_t at = gossip_mix(id) & mask; s->by_id[at]; at = (at + 1) & mask) {
+        struct sim_node *n = &s->nodes[s->by_id[at] - 1];
+        if (n->id == id && n->core) {
+            return n;
         }
     }
     return NULL;
 }
 
-static uint64_t latency_us(struct sim *s)
+/* Ids change so rarely (lost disks, clones) that making the table anew is plain and cheap. */
+static void note_ids(struct sim *s)
 {
-    return s->net.latency_min_us +
-           sim_random(s) % (s->net.latency_max_us - s->net.latency_min_us + 1);
-}
-
-static void send_packet(struct sim *s, struct sim_node *from, const struct gossip_send *send)
-{
-    struct sim_node *to = node_at(s, &send->to);
-    s->packets++;
-    if (send->len > LIMIT_GOSSIP_PACKET_BYTES) {
-        sim_violation(s, "node %u sent %u bytes", from->number, send->len);
-    }
-    if (!to || send->to.port != SIM_GOSSIP_PORT || to->group != from->group) {
-        return;
-    }
-    unsigned copies = chance(s, s->net.loss) ? 0 : 1;
-    copies += chance(s, s->net.duplicate);
-    unsigned replays = chance(s, s->net.replay);
-    for (unsigned i = 0; i < copies + replays; i++) {
-        uint64_t at_us = s->now_us + latency_us(s);
-        struct gossip_addr addr = from->addr;
-        addr.port = SIM_GOSSIP_PORT;
-        size_t receiver = (size_t)(to - s->nodes);
-        if (chance(s, s->net.late)) {
-            at_us += sim_random(s) % (s->net.late_max_ms * 1000 + 1);
+    memset(s->by_id, 0, s->by_id_capacity * sizeof(*s->by_id));
+    for (size_t i = 0; i < s->node_count; i++) {
+        if (s->nodes[i].id && s->nodes[i].core) {
+            note_id(s, &s->nodes[i]);
         }
-        if (i >= copies) {
-            /* Somebody on the way kept a copy, and sends it to anybody, much later, as its own. */
-            at_us += 500000 + sim_random(s) % 20000000;
-            addr.ip[3] ^= 0x80;
-            receiver = sim_random(s) % s->node_count;
-        }
-        push(s, (struct sim_item){.at_us = at_us,
-                                  .kind = ITEM_PACKET,
-                                  .node = receiver,
-                                  .bytes = copy(send->bytes, send->len),
-                                  .len = send->len,
-                                  .from = addr});
     }
 }
 
-static void start_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch *fetch)
-{
-    struct sim_node *to = node_at(s, &fetch->from);
-    struct sim_item item = {.at_us = s->now_us + 2 * latency_us(s),
-                            .kind = ITEM_SERVE,
-                            .fetch = *fetch,
-                            .asker = (size_t)(asker - s->nodes),
-                            .life = asker->core};
-    bool reachable = to && to->group == asker->group && !s->net.tcp_blocked;
-    if (reachable && fetch->from.port == SIM_REGISTRY_PORT) {
-        item.node = (size_t)(to - s->nodes);
-    } else {
-        item.kind = ITEM_FETCHED; /* a connect that times out */
-        item.node = item.asker;
-        item.status = -ETIMEDOUT;
-        item.at_us = s->now_us + 1000000;
-    }
-    push(s, item);
-}
+/* --- events --- */
 
 static void arm(struct sim *s, struct sim_node *n, uint64_t wake_ms)
 {
     if (n->wake_us == wake_ms * 1000 && n->armed == n->core) {
         return;
     }
+    struct sim_item *item = sim_item_new(SIM_TIMER, n->number, NULL, 0);
+    item->life = n->core;
     n->wake_us = wake_ms * 1000;
     n->armed = n->core;
-    push(s, (struct sim_item){.at_us = n->wake_us,
-                              .kind = ITEM_TIMER,
-                              .node = (size_t)(n - s->nodes),
-                              .life = n->core});
+    sim_push(s, n->wake_us, item);
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void step(struct sim *s, struct sim_node *n, const struct gossip_event *event)
+{
+    bool timed = s->steps++ % 16 == 0; /* asking for the time costs as much as a tick */
+    uint64_t start_ns = timed ? cpu_ns() : 0;
+    gossip_step(n->core, event, &s->effects);
+    s->core_cpu_ns += timed ? (cpu_ns() - start_ns) * 16 : 0;
 }
 
 void sim_event(struct sim *s, size_t node, struct gossip_event *event)
@@ -229,48 +114,28 @@ void sim_event(struct sim *s, size_t node, struct gossip_event *event)
     }
     event->now_ms = s->now_us / 1000;
     event->wall_ms = (uint64_t)((int64_t)(SIM_WALL_MS + sim_ms(s)) + n->skew_ms);
-    gossip_step(n->core, event, &s->effects);
-    s->steps++;
+    step(s, n, event);
     if (s->effects.wake_at_ms <= event->now_ms || s->effects.wake_at_ms > event->now_ms + 1000) {
         sim_violation(s, "node %u: wakes at %llu ms, now %llu ms", n->number,
                       (unsigned long long)s->effects.wake_at_ms, (unsigned long long)event->now_ms);
     }
     for (size_t i = 0; i < s->effects.send_count; i++) {
-        send_packet(s, n, &s->effects.sends[i]);
+        sim_send(s, n, &s->effects.sends[i]);
     }
     for (size_t i = 0; i < s->effects.fetch_count; i++) {
-        start_fetch(s, n, &s->effects.fetches[i]);
+        sim_fetch(s, n, &s->effects.fetches[i]);
     }
     if (s->effects.persist) {
         n->id = gossip_identity(n->core).id;
         n->boot = gossip_identity(n->core).boot_ms;
+        note_ids(s);
     }
     if (!n->ready_us && gossip_is_ready(n->core)) {
         n->ready_us = s->now_us;
+        s->join_bytes = n->fetched_bytes > s->join_bytes ? n->fetched_bytes : s->join_bytes;
     }
     arm(s, n, s->effects.wake_at_ms);
     sim_check_step(s, n);
-}
-
-static void serve(struct sim *s, struct sim_item *item)
-{
-    struct sim_node *n = &s->nodes[item->node];
-    struct buf body;
-    buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
-    int status = -ECONNREFUSED;
-    if (n->core) {
-        status = gossip_serve(n->core, item->fetch.path, item->fetch.auth, &body);
-    }
-    size_t len = status == 0 ? body.len : 0;
-    push(s, (struct sim_item){.at_us = s->now_us + latency_us(s) + len / 100, /* 100 MB/s */
-                              .kind = ITEM_FETCHED,
-                              .node = item->asker,
-                              .life = item->life,
-                              .fetch = item->fetch,
-                              .status = status,
-                              .len = len,
-                              .bytes = status == 0 ? (uint8_t *)buf_take(&body) : NULL});
-    buf_done(&body);
 }
 
 static void trace_packet(struct sim *s, const struct sim_item *item)
@@ -279,68 +144,71 @@ static void trace_packet(struct sim *s, const struct sim_item *item)
     for (size_t i = 0; i + 8 <= item->len; i += 8) {
         uint64_t word;
         memcpy(&word, item->bytes + i, 8);
-        h = gossip_mix(h ^ word);
+        h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        h ^= h >> 29;
     }
     s->trace = h;
 }
 
-static void happen(struct sim *s, struct sim_item *item)
+static void fetched(struct sim *s, struct sim_item *item)
 {
     struct sim_node *n = &s->nodes[item->node];
-    bool this_life = n->core && (!item->life || item->life == n->core);
-    if (this_life && n->stalled_until_us > s->now_us && item->kind != ITEM_SERVE) {
-        struct sim_item later = *item; /* its socket buffer keeps it */
-        later.at_us = n->stalled_until_us;
-        item->bytes = NULL;
-        push(s, later);
-        return;
+    struct gossip_event event = {.kind = GOSSIP_FETCHED};
+    event.fetched.id = item->fetch->id;
+    event.fetched.status = item->status;
+    event.fetched.bytes = item->bytes;
+    event.fetched.len = item->len;
+    n->fetched_bytes += item->len;
+    s->fetched_bytes += item->len;
+    if (item->status == 0 && strstr(item->fetch->path, "/set/")) {
+        n->fetched_sets++;
+        s->fetched_sets++;
     }
+    sim_event(s, item->node, &event);
+}
+
+/* Gives the item back when its node does not run right now: its socket keeps it. */
+static bool happen(struct sim *s, struct sim_item *item)
+{
+    struct sim_node *n = &s->nodes[item->node];
     struct gossip_event event = {.kind = GOSSIP_TICK};
-    switch (item->kind) {
-    case ITEM_PACKET:
-        if (this_life) {
-            trace_packet(s, item);
-            event.kind = GOSSIP_PACKET;
-            event.packet.from = item->from;
-            event.packet.bytes = item->bytes;
-            event.packet.len = item->len;
-            sim_event(s, item->node, &event);
-        }
-        break;
-    case ITEM_TIMER:
-        if (this_life && s->now_us >= n->wake_us) {
-            sim_event(s, item->node, &event);
-        }
-        break;
-    case ITEM_SERVE:
-        serve(s, item);
-        break;
-    case ITEM_FETCHED:
-        if (this_life) {
-            event.kind = GOSSIP_FETCHED;
-            event.fetched.id = item->fetch.id;
-            event.fetched.status = item->status;
-            event.fetched.bytes = item->bytes;
-            event.fetched.len = item->len;
-            sim_event(s, item->node, &event);
-        }
-        break;
-    case ITEM_END:
-        if (this_life) {
-            sim_kill(s, item->node);
-        }
-        break;
+    if (item->kind == SIM_SERVE) {
+        sim_serve(s, item);
+        return true;
     }
+    if (!n->core || (item->life && item->life != n->core)) {
+        return true;
+    }
+    if (n->stalled_until_us > s->now_us) {
+        sim_push(s, n->stalled_until_us, item);
+        return false;
+    }
+    if (item->kind == SIM_PACKET) {
+        trace_packet(s, item);
+        event.kind = GOSSIP_PACKET;
+        event.packet.from = item->from;
+        event.packet.bytes = item->bytes;
+        event.packet.len = item->len;
+        sim_event(s, item->node, &event);
+    } else if (item->kind == SIM_TIMER && s->now_us >= n->wake_us) {
+        sim_event(s, item->node, &event);
+    } else if (item->kind == SIM_FETCHED) {
+        fetched(s, item);
+    } else if (item->kind == SIM_END) {
+        sim_kill(s, item->node);
+    }
+    return true;
 }
 
 void sim_run(struct sim *s, uint64_t ms)
 {
-    uint64_t end_us = s->now_us + ms * 1000;
-    while (s->heap_count > 0 && s->heap[0].at_us <= end_us) {
-        struct sim_item item = pop(s);
-        s->now_us = item.at_us > s->now_us ? item.at_us : s->now_us;
-        happen(s, &item);
-        free(item.bytes);
+    uint64_t at_us, end_us = s->now_us + ms * 1000;
+    struct sim_item *item;
+    while (sim_pop(s, end_us, &at_us, &item)) {
+        s->now_us = at_us > s->now_us ? at_us : s->now_us;
+        if (happen(s, item)) {
+            sim_item_free(item);
+        }
     }
     s->now_us = end_us;
 }
@@ -355,40 +223,56 @@ void sim_init(struct sim *s, uint64_t seed, size_t nodes)
     s->random = gossip_mix(seed);
     s->now_us = (uint64_t)SIM_START_MS * 1000;
     s->node_count = nodes;
-    s->net = (struct sim_network){.latency_min_us = 300, .latency_max_us = 1500};
+    s->nodes = calloc(nodes, sizeof(*s->nodes));
+    s->traffic_from = calloc(nodes, sizeof(*s->traffic_from));
+    for (s->by_id_capacity = 64; s->by_id_capacity < nodes * 4;) {
+        s->by_id_capacity *= 2;
+    }
+    s->by_id = calloc(s->by_id_capacity, sizeof(*s->by_id));
+    CHECK(s->nodes && s->traffic_from && s->by_id);
+    s->net = (struct sim_network){
+        .latency_min_us = 300, .latency_max_us = 1500, .mtu = 1500, .uplink_queue_ms = 200};
     gossip_effects_init(&s->effects);
     for (size_t i = 0; i < nodes; i++) {
         s->nodes[i].number = (unsigned)i;
-        s->nodes[i].addr = (struct gossip_addr){
-            .family = GOSSIP_IPV4, .ip = {10, 0, (uint8_t)(i / 100), (uint8_t)(i % 100 + 1)}};
-        s->nodes[i].addr.port = SIM_GOSSIP_PORT;
+        s->nodes[i].label = "sim";
+        addr_of(i, &s->nodes[i].addr);
         snprintf(s->nodes[i].zone, sizeof(s->nodes[i].zone), "zone-%u", (unsigned)(i % 3));
     }
 }
 
 void sim_done(struct sim *s)
 {
+    uint64_t at_us;
+    struct sim_item *item;
     for (size_t i = 0; i < s->node_count; i++) {
         gossip_free(s->nodes[i].core);
         free(s->nodes[i].held.keys);
         free(s->nodes[i].ever.keys);
+        free(s->nodes[i].seen);
     }
-    for (size_t i = 0; i < s->heap_count; i++) {
-        free(s->heap[i].bytes);
+    while (sim_pop(s, UINT64_MAX, &at_us, &item)) {
+        sim_item_free(item);
     }
+    free(s->nodes);
+    free(s->traffic_from);
+    free(s->by_id);
     free(s->heap);
     free(s->visibility.ms);
     free(s->exclusion.ms);
     free(s->join.ms);
+    free(s->heal.ms);
     gossip_effects_done(&s->effects);
     sim_check_done(s);
 }
 
+/* What bootstrap says: a few others at random, and us too, as DNS does. */
 static void give_seeds(struct sim *s, size_t node, size_t seeds)
 {
-    struct gossip_addr addrs[SIM_NODES_MAX];
+    struct gossip_addr addrs[64];
     size_t count = 0;
-    addrs[count++] = s->nodes[node].addr; /* bootstrap names us too, as DNS does */
+    addrs[count++] = s->nodes[node].addr;
+    seeds = seeds < 63 ? seeds : 63;
     for (size_t guess = 0; guess < seeds * 20 && count <= seeds && s->node_count > 1; guess++) {
         size_t other = sim_random(s) % s->node_count;
         bool known = false;
@@ -403,18 +287,16 @@ static void give_seeds(struct sim *s, size_t node, size_t seeds)
     sim_event(s, node, &event);
 }
 
-void sim_start(struct sim *s, size_t node, size_t seeds)
+static void be_born(struct sim *s, struct sim_node *n)
 {
-    struct sim_node *n = &s->nodes[node];
-    CHECK(!n->core);
     uint64_t wall_ms = (uint64_t)((int64_t)(SIM_WALL_MS + sim_ms(s)) + n->skew_ms);
     if (n->id == 0) {
         uint64_t random = sim_random(s);
-        n->id = gossip_id_make("sim", (uint8_t *)&random, sizeof(random));
+        n->id = gossip_id_make(n->label, (uint8_t *)&random, sizeof(random));
         n->boot = 0;
     }
     n->boot = n->boot + 1 > wall_ms ? n->boot + 1 : wall_ms;
-    struct gossip_config config = {.label = "sim",
+    struct gossip_config config = {.label = n->label,
                                    .id = n->id,
                                    .boot_ms = n->boot,
                                    .self = {.addrs = {n->addr},
@@ -428,10 +310,29 @@ void sim_start(struct sim *s, size_t node, size_t seeds)
         memcpy(config.seed + 8 * i, &random, 8);
     }
     CHECK(gossip_new(&config, &n->core) == 0);
-    n->started_us = s->now_us;
+}
+
+void sim_start(struct sim *s, size_t node, size_t seeds)
+{
+    struct sim_node *n = &s->nodes[node];
+    CHECK(!n->core);
+    be_born(s, n);
+    n->started_us = n->stats_us = s->now_us;
     n->ready_us = 0;
-    n->seen_count = 0;
+    n->places = 0;
     n->stalled_until_us = 0;
+    n->leaving = false;
+    n->fetched_bytes = n->fetched_sets = 0;
+    n->life = (struct gossip_stats){0};
+    if (n->seen) {
+        memset(n->seen, 0, n->seen_capacity * sizeof(*n->seen));
+    }
+    note_ids(s);
+    if (n->own_key == 0) {
+        n->own_key = gossip_mix(s->seed ^ gossip_mix(node + 1)) >> 1;
+        sim_keys_add(&n->held, n->own_key);
+        sim_keys_add(&n->ever, n->own_key);
+    }
     if (seeds != SIM_SEEDS_NONE) {
         give_seeds(s, node, seeds);
     }
@@ -448,18 +349,20 @@ void sim_start_all(struct sim *s)
 
 void sim_kill(struct sim *s, size_t node)
 {
-    gossip_free(s->nodes[node].core);
-    s->nodes[node].core = NULL;
+    struct sim_node *n = &s->nodes[node];
+    s->node_us += s->now_us - n->started_us;
+    gossip_free(n->core);
+    n->core = NULL;
 }
 
 void sim_leave(struct sim *s, size_t node)
 {
     struct gossip_event event = {.kind = GOSSIP_LEAVE};
+    struct sim_item *end = sim_item_new(SIM_END, node, NULL, 0);
     sim_event(s, node, &event);
-    push(s, (struct sim_item){.at_us = s->now_us + 500000,
-                              .kind = ITEM_END,
-                              .node = node,
-                              .life = s->nodes[node].core});
+    s->nodes[node].leaving = true;
+    end->life = s->nodes[node].core;
+    sim_push(s, s->now_us + 500000, end);
 }
 
 void sim_stall(struct sim *s, size_t node, uint64_t ms)
@@ -476,8 +379,8 @@ void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count)
 {
     struct sim_node *n = &s->nodes[node];
     for (size_t i = 0; i < count; i++) {
-        key_insert(&n->held, keys[i]);
-        key_insert(&n->ever, keys[i]);
+        sim_keys_add(&n->held, keys[i]);
+        sim_keys_add(&n->ever, keys[i]);
     }
     struct gossip_event event = {.kind = GOSSIP_LOCAL_ADD, .keys = {keys, count}};
     sim_event(s, node, &event);
@@ -485,9 +388,11 @@ void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count)
 
 void sim_del(struct sim *s, size_t node, const uint64_t *keys, size_t count)
 {
-    uint64_t *copied = (uint64_t *)copy(keys, count * sizeof(*keys));
+    uint64_t *copied = malloc((count + 1) * sizeof(*keys));
+    CHECK(copied);
+    memcpy(copied, keys, count * sizeof(*keys));
     for (size_t i = 0; i < count; i++) {
-        key_erase(&s->nodes[node].held, copied[i]);
+        sim_keys_del(&s->nodes[node].held, copied[i]);
     }
     struct gossip_event event = {.kind = GOSSIP_LOCAL_DEL, .keys = {copied, count}};
     sim_event(s, node, &event);

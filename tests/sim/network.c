@@ -1,0 +1,158 @@
+#include "sim.h"
+
+#include "gossip/key.h"
+
+#include "base/buf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t sim_latency_us(struct sim *s)
+{
+    return s->net.latency_min_us +
+           sim_random(s) % (s->net.latency_max_us - s->net.latency_min_us + 1);
+}
+
+void sim_cut(struct sim *s, size_t from, size_t to)
+{
+    if (s->cut_count < SIM_CUTS_MAX) {
+        s->cuts[s->cut_count++] = (struct sim_cut){.from = from, .to = to};
+    }
+    s->calm_us = s->now_us;
+}
+
+static bool is_cut(const struct sim *s, const struct sim_node *from, const struct sim_node *to)
+{
+    for (size_t i = 0; i < s->cut_count; i++) {
+        if (s->cuts[i].from == from->number && s->cuts[i].to == to->number) {
+            return true;
+        }
+    }
+    return from->group != to->group;
+}
+
+/* Near enough to exponential: the sum of bits of chance, halved each time. */
+static uint64_t around_us(struct sim *s, unsigned mean_ms)
+{
+    uint64_t u = sim_random(s) % 1000000 + 1, ln_thousandths = 0;
+    for (; u < 1000000; u *= 2) {
+        ln_thousandths += 693;
+    }
+    return ln_thousandths * mean_ms;
+}
+
+static bool lost_in_burst(struct sim *s, struct sim_node *n)
+{
+    struct sim_link *link = &n->link;
+    if (s->net.burst_loss == 0) {
+        return false;
+    }
+    for (; link->turns_us <= s->now_us; link->bad = !link->bad) {
+        uint64_t mean_ms = link->bad ? s->net.good_mean_ms : s->net.bad_mean_ms;
+        link->turns_us =
+            (link->turns_us ? link->turns_us : s->now_us) + 1 + around_us(s, (unsigned)mean_ms);
+    }
+    return link->bad && sim_chance(s, s->net.burst_loss);
+}
+
+/* When the datagram has left the node's uplink; UINT64_MAX: its queue is full. */
+static uint64_t leaves_us(struct sim *s, struct sim_node *n, size_t len)
+{
+    if (s->net.bytes_per_s == 0) {
+        return s->now_us;
+    }
+    uint64_t start_us = n->link.free_us > s->now_us ? n->link.free_us : s->now_us;
+    if (start_us - s->now_us > (uint64_t)s->net.uplink_queue_ms * 1000) {
+        return UINT64_MAX;
+    }
+    n->link.free_us = start_us + (len + SIM_UDP_BYTES) * 1000000 / s->net.bytes_per_s;
+    return n->link.free_us;
+}
+
+static void arrive(struct sim *s, const struct sim_node *from, size_t to, uint64_t at_us,
+                   const struct gossip_send *send, bool stolen)
+{
+    struct sim_item *item = sim_item_new(SIM_PACKET, to, send->bytes, send->len);
+    item->from = from->addr;
+    item->from.port = SIM_GOSSIP_PORT;
+    if (stolen) {
+        item->from.ip[3] ^= 0x80;
+    }
+    sim_push(s, at_us, item);
+}
+
+void sim_send(struct sim *s, struct sim_node *from, const struct gossip_send *send)
+{
+    struct sim_node *to = sim_node_at(s, &send->to);
+    s->packets++;
+    from->sent.packets++;
+    from->sent.bytes += send->len;
+    if (send->len > LIMIT_GOSSIP_PACKET_BYTES) {
+        sim_violation(s, "node %u sent %u bytes", from->number, send->len);
+    }
+    uint64_t left_us = leaves_us(s, from, send->len);
+    if (!to || send->to.port != SIM_GOSSIP_PORT || is_cut(s, from, to) || left_us == UINT64_MAX ||
+        (s->net.mtu && send->len + SIM_UDP_BYTES > s->net.mtu) || s->net.udp_blocked ||
+        from->udp_blocked || to->udp_blocked) {
+        return;
+    }
+    bool lost = sim_chance(s, s->net.loss) || lost_in_burst(s, from) || lost_in_burst(s, to);
+    unsigned copies = (lost ? 0 : 1) + (unsigned)sim_chance(s, s->net.duplicate);
+    for (unsigned i = 0; i < copies; i++) {
+        uint64_t at_us = left_us + sim_latency_us(s);
+        if (sim_chance(s, s->net.late)) {
+            at_us += sim_random(s) % (s->net.late_max_ms * 1000 + 1);
+        }
+        arrive(s, from, to->number, at_us, send, false);
+    }
+    if (sim_chance(s, s->net.replay)) {
+        /* Somebody on the way kept a copy, and sends it to anybody, much later, as its own. */
+        uint64_t at_us = s->now_us + 500000 + sim_random(s) % 20000000;
+        arrive(s, from, sim_random(s) % s->node_count, at_us, send, true);
+    }
+}
+
+/* --- bulk, over HTTP --- */
+
+void sim_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch *fetch)
+{
+    struct sim_node *to = sim_node_at(s, &fetch->from);
+    struct sim_item *item = sim_item_new(SIM_SERVE, asker->number, NULL, 0);
+    uint64_t at_us = s->now_us + 2 * sim_latency_us(s);
+    item->life = asker->core;
+    item->fetch = malloc(sizeof(*fetch));
+    if (!item->fetch) {
+        abort();
+    }
+    *item->fetch = *fetch;
+    item->asker = asker->number;
+    bool reachable = to && !is_cut(s, asker, to) && !is_cut(s, to, asker) && !s->net.tcp_blocked;
+    if (reachable && fetch->from.port == SIM_REGISTRY_PORT) {
+        item->node = to->number;
+    } else {
+        item->kind = SIM_FETCHED; /* a connect that times out */
+        item->status = -ETIMEDOUT;
+        at_us = s->now_us + 1000000;
+    }
+    sim_push(s, at_us, item);
+}
+
+void sim_serve(struct sim *s, struct sim_item *item)
+{
+    struct sim_node *n = &s->nodes[item->node];
+    struct sim_item *answer = sim_item_new(SIM_FETCHED, item->asker, NULL, 0);
+    struct buf body;
+    buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
+    answer->life = item->life;
+    answer->fetch = item->fetch;
+    item->fetch = NULL;
+    answer->status = n->core
+                         ? gossip_serve(n->core, answer->fetch->path, answer->fetch->auth, &body)
+                         : -ECONNREFUSED;
+    s->served_busy += answer->status == -EAGAIN;
+    answer->len = answer->status == 0 ? body.len : 0;
+    answer->bytes = answer->status == 0 ? (uint8_t *)buf_take(&body) : NULL;
+    buf_done(&body);
+    sim_push(s, s->now_us + sim_latency_us(s) + answer->len / 100, answer); /* 100 MB/s */
+}

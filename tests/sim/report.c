@@ -1,0 +1,101 @@
+#include "sim.h"
+
+#include <stdio.h>
+
+static double node_seconds(const struct sim *s)
+{
+    uint64_t us = s->node_us;
+    for (size_t i = 0; i < s->node_count; i++) {
+        us += s->nodes[i].core ? s->now_us - s->nodes[i].started_us : 0;
+    }
+    return us ? (double)us / 1e6 : 1;
+}
+
+static double out_ratio(const struct sim *s)
+{
+    return (double)s->pairs_out / (double)(s->pairs_seen ? s->pairs_seen : 1);
+}
+
+static double seconds(const struct sim *s)
+{
+    uint64_t us = s->traffic_end_us - s->traffic_us;
+    return us ? (double)us / 1e6 : 1;
+}
+
+static double nodes_seconds(const struct sim *s)
+{
+    return s->traffic_node_us ? (double)s->traffic_node_us / 1e6 : 1;
+}
+
+static void print_samples(const char *what, struct sim_samples *x)
+{
+    if (x->count) {
+        printf(" %s %u/%u/%u ms", what, sim_permille(x, 500), sim_permille(x, 990),
+               sim_permille(x, 1000));
+    }
+}
+
+void sim_report(struct sim *s, const struct sim_scenario *scenario)
+{
+    printf("%s %-17s nodes %-4zu seed %-4llu", s->violations ? "FAIL" : "PASS", scenario->name,
+           s->node_count, (unsigned long long)s->seed);
+    print_samples("visible", &s->visibility);
+    print_samples("excluded", &s->exclusion);
+    print_samples("joined", &s->join);
+    print_samples("healed", &s->heal);
+    printf(" out %.1e, %.0f B/s, %.1f h, trace %016llx\n", out_ratio(s),
+           (double)s->traffic_sum.bytes / nodes_seconds(s), node_seconds(s) / 3600,
+           (unsigned long long)s->trace);
+    if (s->violations) {
+        printf("  %zu violations; again: build/sim --scenario %s --nodes %zu --seed %llu",
+               s->violations, scenario->name, s->node_count, (unsigned long long)s->seed);
+        printf(s->hours > 0 ? " --hours %g\n" : "\n", s->hours);
+    }
+    fflush(stdout);
+}
+
+static void json_samples(const char *name, struct sim_samples *x)
+{
+    printf(",\"%s\":{\"p50\":%u,\"p99\":%u,\"p999\":%u,\"max\":%u,\"count\":%zu}", name,
+           sim_permille(x, 500), sim_permille(x, 990), sim_permille(x, 999), sim_permille(x, 1000),
+           x->count);
+}
+
+static void json_rate(const struct sim *s, const char *name, uint64_t sum, uint64_t worst,
+                      const uint64_t by_class[GOSSIP_CLASSES])
+{
+    static const char *const classes[GOSSIP_CLASSES] = {"probe", "rumour", "sync", "join"};
+    printf(",\"%s\":{\"mean\":%.1f,\"worst\":%.1f,\"by_class\":{", name,
+           (double)sum / nodes_seconds(s), (double)worst / seconds(s));
+    for (size_t c = 0; c < GOSSIP_CLASSES; c++) {
+        printf("%s\"%s\":%.1f", c ? "," : "", classes[c], (double)by_class[c] / nodes_seconds(s));
+    }
+    printf("}}");
+}
+
+void sim_report_json(struct sim *s, const struct sim_scenario *scenario)
+{
+    const struct sim_traffic *sum = &s->traffic_sum, *worst = &s->traffic_worst;
+    printf("{\"scenario\":\"%s\",\"nodes\":%zu,\"seed\":%llu,\"hours\":%.4f,\"violations\":%zu,"
+           "\"trace\":\"%016llx\"",
+           scenario->name, s->node_count, (unsigned long long)s->seed, (double)sim_ms(s) / 3.6e6,
+           s->violations, (unsigned long long)s->trace);
+    json_samples("visibility_ms", &s->visibility);
+    json_samples("exclusion_ms", &s->exclusion);
+    json_samples("join_ms", &s->join);
+    json_samples("heal_ms", &s->heal);
+    printf(",\"false_out_ratio\":%.3g,\"false_out_samples\":%zu,\"false_out_worst_ms\":%llu",
+           out_ratio(s), s->pairs_seen, (unsigned long long)s->out_worst_ms);
+    json_rate(s, "bytes_out_per_node_s", sum->bytes, worst->bytes, sum->class_bytes);
+    json_rate(s, "packets_out_per_node_s", sum->packets, worst->packets, sum->class_packets);
+    printf(",\"join_bytes\":%llu,\"fetched_bytes\":%llu,\"fetched_sets\":%llu,"
+           "\"served_busy\":%llu,\"index_bytes\":%llu,\"core_bytes\":%llu",
+           (unsigned long long)s->join_bytes, (unsigned long long)s->fetched_bytes,
+           (unsigned long long)s->fetched_sets, (unsigned long long)s->served_busy,
+           (unsigned long long)s->index_bytes, (unsigned long long)s->core_bytes);
+    printf(",\"queue_max\":{\"rumours\":%u,\"behind\":%u,\"fetches\":%u}", s->rumours_max,
+           s->behind_max, s->fetches_max);
+    printf(",\"node_hours\":%.3f,\"cpu_us_per_node_s\":%.2f}\n", node_seconds(s) / 3600,
+           (double)s->core_cpu_ns / 1000 / node_seconds(s));
+    fflush(stdout);
+}

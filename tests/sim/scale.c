@@ -1,0 +1,208 @@
+/* scale.c - the figures of docs/gossip.md, at any size. */
+#include "sim.h"
+
+#include "base/check.h"
+
+#define BATCH_MS 20
+
+/* In waves, each as large as what runs already: as a cluster grows that lives long, and cheaper
+ * than everybody asking everybody. */
+static void grow(struct sim *s)
+{
+    for (size_t started = 0; started < s->node_count;) {
+        size_t end = started ? started * 2 : 1;
+        for (; started < end && started < s->node_count; started++) {
+            /* Whoever runs, so that nobody waits for a node that does not run yet. */
+            struct gossip_addr addrs[5];
+            size_t count = 0;
+            for (; count < 5 && count < started; count++) {
+                addrs[count] = s->nodes[sim_random(s) % started].addr;
+            }
+            struct gossip_event event = {.kind = GOSSIP_SEEDS, .seeds = {addrs, count}};
+            sim_start(s, started, SIM_SEEDS_NONE);
+            sim_event(s, started, &event);
+        }
+        sim_run(s, 1500);
+    }
+    sim_measure_heal(s, 120000, "grown");
+    s->heal.count = 0;
+    s->fetched_sets = s->fetched_bytes = 0;
+}
+
+static void steady_traffic(struct sim *s, uint64_t ms)
+{
+    sim_run(s, 5000);
+    sim_traffic_begin(s);
+    sim_run(s, ms);
+    sim_traffic_end(s);
+    sim_measure_sizes(s);
+}
+
+/* Traffic of a cluster where nothing happens, then announcements, crashes and joins. */
+static void run_scale(struct sim *s)
+{
+    grow(s);
+    s->calm_us = s->now_us;
+    steady_traffic(s, 20000);
+    sim_announce_some(s, 20, 5000);
+    for (size_t i = 0; i < 5 && i + 5 < s->node_count; i++) {
+        sim_run(s, sim_random(s) % 700);
+        sim_kill(s, i);
+        sim_measure_exclusion(s, i, 30000);
+    }
+    sim_run(s, 2000);
+    for (size_t i = 0; i < 5 && i + 5 < s->node_count; i++) {
+        sim_start(s, i, 5);
+        sim_measure_join(s, i, 10000);
+    }
+    sim_settle(s);
+}
+
+static void run_scale_lossy(struct sim *s, unsigned loss)
+{
+    grow(s);
+    s->net.loss = loss;
+    sim_run(s, 15000); /* every node learns how lossy its links are */
+    s->calm_us = s->now_us - 20000000;
+    steady_traffic(s, 30000);
+    sim_announce_some(s, 20, 5000);
+    sim_settle(s);
+}
+
+static void run_scale_loss5(struct sim *s)
+{
+    run_scale_lossy(s, 50);
+}
+
+static void run_scale_loss30(struct sim *s)
+{
+    run_scale_lossy(s, 300);
+}
+
+static void run_scale_crash_loss5(struct sim *s)
+{
+    grow(s);
+    s->net.loss = 50;
+    sim_run(s, 15000);
+    for (size_t i = 0; i < 5 && i + 5 < s->node_count; i++) {
+        sim_run(s, sim_random(s) % 700);
+        sim_kill(s, i);
+        sim_measure_exclusion(s, i, 30000);
+    }
+}
+
+/* Everybody pulls the same image: twelve layers, one after the other, at nearly the same time. */
+static void run_scale_rollout(struct sim *s)
+{
+    grow(s);
+    sim_run(s, 5000);
+    sim_traffic_begin(s);
+    for (int layer = 0; layer < 12; layer++) {
+        uint64_t key = sim_random(s) >> 1;
+        for (size_t i = 0; i < s->node_count; i++) {
+            sim_add(s, i, &key, 1);
+            if (i % 50 == 49) {
+                sim_run(s, 10);
+            }
+        }
+        sim_run(s, 300);
+    }
+    sim_traffic_end(s);
+    sim_measure_heal(s, 20000, "after a rollout");
+    sim_announce_some(s, 10, 5000);
+}
+
+/* A join where everybody has hundreds of digests. The others hold them without ever having
+ * transferred them: that would be most of the run. */
+static void run_scale_join(struct sim *s)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        sim_keys_image_mix(s, &s->nodes[i].held, 600);
+        for (size_t k = 0; k < s->nodes[i].held.count; k++) {
+            sim_keys_add(&s->nodes[i].ever, s->nodes[i].held.keys[k]);
+        }
+    }
+    size_t joiners = 3, rest = s->node_count - joiners;
+    CHECK(s->node_count > joiners);
+    s->node_count = rest;
+    grow(s);
+    s->node_count = rest + joiners;
+    s->join_bytes = 0;
+    for (size_t i = rest; i < s->node_count; i++) {
+        sim_start(s, i, 5);
+        sim_measure_join(s, i, 10000);
+        for (size_t k = 0; k < rest; k++) {
+            if (!sim_finds(s, i, s->nodes[k].own_key, s->nodes[k].id)) {
+                sim_violation(s, "ready, but does not know what node %zu has", k);
+            }
+        }
+        sim_run(s, 3000);
+    }
+    sim_measure_sizes(s);
+    sim_settle(s);
+}
+
+/* Twenty at a time: each says goodbye, is away for three seconds, comes back with what it had. */
+static void run_scale_rolling(struct sim *s)
+{
+    size_t batch = s->node_count / 50 ? s->node_count / 50 : 1;
+    for (size_t i = 0; i < s->node_count; i++) {
+        sim_add_random(s, i, 150);
+    }
+    grow(s);
+    sim_run(s, 5000);
+    for (size_t first = 0; first < s->node_count; first += batch) {
+        size_t end = first + batch < s->node_count ? first + batch : s->node_count;
+        for (size_t i = first; i < end; i++) {
+            sim_leave(s, i);
+        }
+        sim_run(s, 3000);
+        for (size_t i = first; i < end; i++) {
+            sim_start(s, i, 5);
+        }
+        sim_run(s, 2000);
+    }
+    sim_measure_heal(s, SIM_HEALED_MS, "after a rolling restart");
+    /* A new process takes one snapshot, and the sets of those that were away with it; nobody
+     * transfers the set of somebody who comes back with what it had. */
+    for (size_t i = 0; i < s->node_count; i++) {
+        if (s->nodes[i].fetched_sets >= batch) {
+            sim_violation(s, "node %zu fetched %llu sets although none changed", i,
+                          (unsigned long long)s->nodes[i].fetched_sets);
+        }
+    }
+    sim_settle(s);
+}
+
+static void run_scale_partition(struct sim *s)
+{
+    grow(s);
+    sim_run(s, 5000);
+    sim_split(s, 2);
+    sim_run(s, 60000);
+    sim_split(s, 1);
+    sim_measure_heal(s, 120000, "healed");
+}
+
+static void run_scale_cold(struct sim *s)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        sim_add_random(s, i, 20);
+    }
+    sim_start_all(s);
+    sim_measure_heal(s, 120000, "cold start of all");
+}
+
+const struct sim_scenario sim_scale_scenarios[] = {
+    {"scale", "steady traffic, announcements, crashes, joins", 100, run_scale, false},
+    {"scale-loss5", "traffic and announcements at 5 % loss", 100, run_scale_loss5, false},
+    {"scale-loss30", "traffic and announcements at 30 % loss", 100, run_scale_loss30, false},
+    {"scale-crash5", "crashes at 5 % loss", 100, run_scale_crash_loss5, false},
+    {"scale-rollout", "everybody announces the same 12 keys", 100, run_scale_rollout, false},
+    {"scale-join", "joins where everybody has 600 digests", 60, run_scale_join, false},
+    {"scale-rolling", "2 % restart at a time, nothing is transferred", 100, run_scale_rolling,
+     false},
+    {"scale-partition", "two halves for a minute", 100, run_scale_partition, false},
+    {"scale-cold", "cold start of all, 20 keys each", 100, run_scale_cold, false},
+    {0},
+};
