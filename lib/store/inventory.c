@@ -200,7 +200,8 @@ static int parse_name(const char *name, struct reference *ret_reference, struct 
     char with_registry[sizeof "localhost" + INVENTORY_NAME_BYTES + DIGEST_TEXT_BYTES];
     size_t n = strlen(name);
     if (n + sizeof "localhost" > sizeof with_registry) {
-        return error_set(err, -EINVAL, "malformed repository");
+        (void)error_set(err, -EINVAL, "malformed repository");
+        return -EINVAL;
     }
     memcpy(with_registry, "localhost", 9);
     memcpy(with_registry + 9, name, n + 1);
