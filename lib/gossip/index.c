@@ -1,5 +1,5 @@
-/* index.c - somewhat over 400 lines: the table and the three forms of its entries are one
- * representation, and splitting them would put it into a header. */
+/* size: the table and the three forms of its entries are one representation, and splitting them
+ * would put it into a header. */
 #include "gossip/index.h"
 
 #include "gossip/key.h"

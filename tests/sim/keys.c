@@ -98,3 +98,40 @@ void sim_keys_image_mix(struct sim *s, struct sim_keys *k, size_t count)
         }
     }
 }
+
+void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count)
+{
+    struct sim_node *n = &s->nodes[node];
+    for (size_t i = 0; i < count; i++) {
+        sim_keys_add(&n->held, keys[i]);
+        sim_keys_add(&n->ever, keys[i]);
+    }
+    struct gossip_event event = {.kind = GOSSIP_LOCAL_ADD, .keys = {keys, count}};
+    sim_event(s, node, &event);
+}
+
+void sim_del(struct sim *s, size_t node, const uint64_t *keys, size_t count)
+{
+    uint64_t *copied = malloc((count + 1) * sizeof(*keys));
+    CHECK(copied);
+    memcpy(copied, keys, count * sizeof(*keys));
+    for (size_t i = 0; i < count; i++) {
+        sim_keys_del(&s->nodes[node].held, copied[i]);
+    }
+    struct gossip_event event = {.kind = GOSSIP_LOCAL_DEL, .keys = {copied, count}};
+    sim_event(s, node, &event);
+    free(copied);
+}
+
+void sim_add_random(struct sim *s, size_t node, size_t count)
+{
+    uint64_t *keys = malloc((count + 1) * sizeof(*keys));
+    CHECK(keys);
+    for (size_t i = 0; i < count; i++) {
+        /* Half of what a node has, others have too. */
+        uint64_t random = sim_random(s);
+        keys[i] = gossip_mix(random % 2 ? random : random % 1000) >> 1;
+    }
+    sim_add(s, node, keys, count);
+    free(keys);
+}

@@ -190,42 +190,6 @@ static void run_leave(struct sim *s)
     sim_settle(s);
 }
 
-static void run_partition(struct sim *s, uint64_t ms)
-{
-    sim_start_with_content(s, 20);
-    sim_run(s, 5000);
-    sim_split(s, 2);
-    sim_run(s, ms / 2);
-    sim_add_random(s, 0, 5);
-    sim_add_random(s, 1, 5);
-    sim_run(s, ms / 2);
-    sim_split(s, 1);
-    sim_measure_heal(s, 60000, "healed");
-    sim_announce_some(s, 20, SIM_VISIBLE_MS);
-    sim_settle(s);
-}
-
-static void run_partition_10s(struct sim *s)
-{
-    run_partition(s, 10000);
-}
-
-static void run_partition_10min(struct sim *s)
-{
-    run_partition(s, 600000);
-}
-
-/* Longer than a tombstone lives: only bootstrap still knows the others. */
-static void run_partition_25h(struct sim *s)
-{
-    sim_start_with_content(s, 5);
-    sim_run(s, 5000);
-    sim_split(s, 2);
-    sim_run(s, 25 * 3600 * UINT64_C(1000));
-    sim_split(s, 1);
-    sim_measure_heal(s, 60000, "healed");
-}
-
 static void run_large_sets(struct sim *s)
 {
     sim_start_with_content(s, 600);
@@ -397,9 +361,6 @@ const struct sim_scenario sim_story_scenarios[] = {
     {"lone", "a node alone, found later", 2, run_lone, false},
     {"no-answer", "bootstrap names somebody who never answers", 2, run_no_answer, false},
     {"leave", "a node says goodbye, and comes back", 15, run_leave, false},
-    {"partition-10s", "two halves for 10 s", 20, run_partition_10s, false},
-    {"partition-10min", "two halves for 10 min", 10, run_partition_10min, false},
-    {"partition-25h", "two halves for longer than tombstones live", 4, run_partition_25h, false},
     {"large-sets", "hundreds of keys at once, and a garbage collection", 12, run_large_sets, false},
     {"rollout", "everybody announces the same keys", 40, run_rollout, false},
     {"stall", "nodes that do not run for 2 s", 12, run_stall, false},

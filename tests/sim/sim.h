@@ -4,14 +4,14 @@
  * comes from one seed; the trace hash covers every datagram delivered, so the same seed gives the
  * same hash. Times are virtual: microseconds in the queue, milliseconds towards the core.
  *
- *     world.c      nodes, their lives and contents
+ *     world.c      nodes and their lives
  *     queue.c      what happens when
  *     network.c    what becomes of a datagram or a request on its way
  *     check.c      the invariants
  *     measure.c    how long things took
  *     report.c     what main.c prints
  *     scenarios.c, trouble.c, scale.c   what happens to clusters; stories.c is what they share
- *     keys.c       what nodes have
+ *     keys.c       what nodes have, and what they are told to have
  *     bench.c      one core with thousands of members: memory and look-up time */
 #pragma once
 

@@ -90,6 +90,42 @@ static void run_asymmetric(struct sim *s)
     sim_settle(s);
 }
 
+static void run_partition(struct sim *s, uint64_t ms)
+{
+    sim_start_with_content(s, 20);
+    sim_run(s, 5000);
+    sim_split(s, 2);
+    sim_run(s, ms / 2);
+    sim_add_random(s, 0, 5);
+    sim_add_random(s, 1, 5);
+    sim_run(s, ms / 2);
+    sim_split(s, 1);
+    sim_measure_heal(s, 60000, "healed");
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
+}
+
+static void run_partition_10s(struct sim *s)
+{
+    run_partition(s, 10000);
+}
+
+static void run_partition_10min(struct sim *s)
+{
+    run_partition(s, 600000);
+}
+
+/* Longer than a tombstone lives: only bootstrap still knows the others. */
+static void run_partition_25h(struct sim *s)
+{
+    sim_start_with_content(s, 5);
+    sim_run(s, 5000);
+    sim_split(s, 2);
+    sim_run(s, 25 * 3600 * UINT64_C(1000));
+    sim_split(s, 1);
+    sim_measure_heal(s, 60000, "healed");
+}
+
 /* --- many at once --- */
 
 /* A third of the nodes, a zone, is away for half a minute: cut off, not stopped. */
@@ -226,6 +262,9 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"mtu-1280", "the smallest MTU", 15, run_mtu, false},
     {"far", "40 to 120 ms each way", 20, run_far, false},
     {"asymmetric", "links that carry one way only", 16, run_asymmetric, false},
+    {"partition-10s", "two halves for 10 s", 20, run_partition_10s, false},
+    {"partition-10min", "two halves for 10 min", 10, run_partition_10min, false},
+    {"partition-25h", "two halves for longer than tombstones live", 4, run_partition_25h, false},
     {"zone-partition", "a third is cut off for 30 s", 18, run_zone_partition, false},
     {"zone-loss", "a third loses power, and comes back", 18, run_zone_loss, false},
     {"mass-restart", "all lose power and start within 2 s", 24, run_mass_restart, false},
