@@ -24,9 +24,9 @@
 #define LIMIT_READAHEAD_BYTES (1024 * 1024)
 #define LIMIT_RELAY_PIPE_BYTES (256 * 1024)
 #define LIMIT_RELAY_PIPES_BYTES (32 * 1024 * 1024)
-#define LIMIT_UDP_QUEUE 1024               /* datagrams waiting for the socket; more are dropped */
+#define LIMIT_UDP_QUEUE 1024 /* datagrams waiting for the socket; more are dropped */
 #define LIMIT_RELAY_LOW_WATER_BYTES (512 * 1024) /* woken for so much of a large body at once */
-#define LIMIT_RELAY_LINGER_MS 20           /* or for less after this */
+#define LIMIT_RELAY_LINGER_MS 20                 /* or for less after this */
 #define LIMIT_RELAY_IDLE_PIPES 16          /* kept for the next transfer; the rest is closed */
 #define LIMIT_RELAY_COPY_BYTES (64 * 1024) /* where bytes pass through memory: hashed, or TLS */
 #define LIMIT_FETCH_IDLE_CONNECTIONS 16

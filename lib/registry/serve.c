@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "registry/content.h"
 
-#define KEPT_BYTES (64 * 1024) /* larger manifests are sent from their file once they are checked  \
-                                */
+#define KEPT_BYTES                                                                                 \
+    (64 * 1024) /* larger manifests are sent from their file once they are checked                 \
+                 */
 #define BEGINNING_BYTES 64
 
 /* A manifest, or a small blob of which nobody knows yet whether it is one, being looked at. */
