@@ -153,9 +153,6 @@ void sim_kill(struct sim *s, size_t node);  /* SIGKILL */
 void sim_leave(struct sim *s, size_t node); /* SIGTERM: says LEFT, ends half a second on */
 void sim_stall(struct sim *s, size_t node, uint64_t ms); /* does not run; packets wait */
 void sim_forget_disk(struct sim *s, size_t node);        /* a new id at the next start */
-void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count);
-void sim_del(struct sim *s, size_t node, const uint64_t *keys, size_t count);
-void sim_add_random(struct sim *s, size_t node, size_t count);
 void sim_event(struct sim *s, size_t node, struct gossip_event *event);
 struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* a running one; NULL */
 struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr);
@@ -164,6 +161,9 @@ struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr);
 bool sim_keys_has(const struct sim_keys *k, uint64_t key);
 void sim_keys_add(struct sim_keys *k, uint64_t key);
 void sim_keys_del(struct sim_keys *k, uint64_t key);
+void sim_add(struct sim *s, size_t node, const uint64_t *keys, size_t count);
+void sim_del(struct sim *s, size_t node, const uint64_t *keys, size_t count);
+void sim_add_random(struct sim *s, size_t node, size_t count);
 /* What a node with images has, adding up to about `count` keys: see docs/gossip.md, "Model". */
 void sim_keys_image_mix(struct sim *s, struct sim_keys *k, size_t count);
 
