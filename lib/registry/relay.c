@@ -302,7 +302,10 @@ static int64_t relay_write(struct body *body, int fd, int64_t max_bytes)
     if (moved == 0) {
         r->waiting = true;
         r->waiting_since_ms = loop_now_ms(r->mirror->loop);
-        if (!timer_running(&r->wait) && timer_start(&r->wait, LIMIT_RELAY_LINGER_MS) < 0) {
+        /* It may run for an earlier wait still, whose end is far off. */
+        uint64_t due_ms = r->waiting_since_ms + LIMIT_RELAY_LINGER_MS;
+        if ((!timer_running(&r->wait) || r->wait.due_ms > due_ms) &&
+            timer_start(&r->wait, LIMIT_RELAY_LINGER_MS) < 0) {
             return -ENOMEM; /* nobody would notice a stall */
         }
     }
