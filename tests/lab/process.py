@@ -76,7 +76,7 @@ class Process:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.name} on {self.host.name} did not end within {timeout_s:g} s:"
-                           f"\n{self.log_tail()}") from None
+                           f"\n{self.threads()}\n{self.log_tail()}") from None
 
     def stop(self, timeout_s=15.0):
         """SIGTERM, then waits; returns the exit code (None: it did not run)."""
@@ -113,6 +113,19 @@ class Process:
 
     def log_tail(self, lines=25):
         return "\n".join(self.log().splitlines()[-lines:])
+
+    def threads(self):
+        """What each thread does right now: name, state, system call, where in the kernel."""
+        lines = []
+        for task in sorted(os.listdir(f"/proc/{self.pid}/task")):
+            try:
+                name, stat, call, where = (self._proc(f"task/{task}/{f}").strip()
+                                           for f in ("comm", "stat", "syscall", "wchan"))
+            except OSError:
+                continue  # it ended while we looked
+            state = stat.rpartition(")")[2].split()[0]
+            lines.append(f"thread {task} {name} {state} {call} {where}")
+        return "\n".join(lines)
 
     def _proc(self, name):
         with open(f"/proc/{self.pid}/{name}", encoding="ascii", errors="replace") as f:
