@@ -19,8 +19,8 @@
 #define LIMIT_SERVE_JOBS 1024         /* files to be hashed before they are sent; then the same */
 
 /* --- moving bytes (io) --- */
-#define LIMIT_SENDFILE_CHUNK_BYTES (1024 * 1024) /* per turn of the loop and connection */
-#define LIMIT_TURN_BYTES (4 * 1024 * 1024)       /* the same, shared by all connections, if more */
+#define LIMIT_TURN_BYTES (4 * 1024 * 1024) /* of bodies, shared by all streams, per turn … */
+#define LIMIT_TURN_MIN_BYTES (128 * 1024)  /* … but to each at least so much */
 #define LIMIT_READAHEAD_BYTES (1024 * 1024)
 #define LIMIT_RELAY_PIPE_BYTES (256 * 1024)
 #define LIMIT_RELAY_PIPES_BYTES (32 * 1024 * 1024)

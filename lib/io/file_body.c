@@ -11,7 +11,7 @@
 #include "base/limits.h"
 #include "base/list.h"
 
-/* Of each piece of this size one byte is probed: it is the kernel's usual read-ahead, so its bytes
+/* Of each piece of this size the ends are probed: it is the kernel's usual read-ahead, so its bytes
  * mostly come and go together. */
 #define PROBE_BYTES (128 * 1024)
 /* Where both ends of so much are in the cache, so is what lies between: what is evicted, or not yet
@@ -33,6 +33,8 @@ struct file_body {
     int fd;
     off_t offset, end, warm_until;
     size_t read_bytes; /* 0: no read is queued or running */
+    bool cold;         /* what begins at warm_until */
+    bool has_cold;     /* something was cold */
     bool running, closed;
     int read_result; /* the pool's: 0 or negative errno */
     int error;
@@ -70,8 +72,13 @@ static void file_read_run(struct work *w)
     struct file_body *b = CONTAINER_OF(w, struct file_body, work);
     char scratch[POOL_READ_BYTES];
     off_t at = b->warm_until, end = at + (off_t)b->read_bytes;
-    (void)posix_fadvise(b->fd, at, (off_t)b->read_bytes, POSIX_FADV_WILLNEED);
+    /* Else sendfile, in the loop, would start reading ahead by itself, and wait for the disk's
+     * queue or for what it began. */
+    (void)posix_fadvise(b->fd, 0, 0, POSIX_FADV_RANDOM);
     while (at < end) {
+        if ((at - b->warm_until) % PROBE_BYTES == 0) {
+            (void)posix_fadvise(b->fd, at, end - at, POSIX_FADV_WILLNEED);
+        }
         size_t n = end - at < (off_t)sizeof(scratch) ? (size_t)(end - at) : sizeof(scratch);
         ssize_t got = pread(b->fd, scratch, n, at);
         if (got < 0 && errno == EINTR) {
@@ -100,6 +107,7 @@ static void file_read_done(struct work *w, int status)
     b->error = b->read_result;
     if (b->error == 0) {
         b->warm_until += (off_t)b->read_bytes;
+        b->cold = false;
     }
     b->read_bytes = 0;
     conn_wake(b->body.conn);
@@ -133,18 +141,21 @@ static bool is_cold(int fd, off_t at)
     return preadv2(fd, &v, 1, at, RWF_NOWAIT) < 0 && (errno == EAGAIN || errno == EOPNOTSUPP);
 }
 
-/* Of the part that begins at warm_until: how much is warm, 0 if it is cold. */
+/* Of the part that begins at warm_until: how much is warm, 0 if it is cold. Both ends are asked: a
+ * read that is under way has its first pages before its last. Nothing is asked twice: asking makes
+ * newer kernels read that page, and it alone. */
 static off_t warm_run(const struct file_body *b)
 {
     off_t at = b->warm_until;
     if (is_cold(b->fd, at)) {
         return 0;
     }
-    if (b->end - at >= WARM_RUN_BYTES && !is_cold(b->fd, at + WARM_RUN_BYTES - 1)) {
+    if (!b->has_cold && b->end - at >= WARM_RUN_BYTES && !is_cold(b->fd, at + WARM_RUN_BYTES - 1)) {
         return WARM_RUN_BYTES;
     }
     off_t next = at - at % PROBE_BYTES + PROBE_BYTES;
-    return next < b->end ? next - at : b->end - at;
+    next = next < b->end ? next : b->end;
+    return is_cold(b->fd, next - 1) ? 0 : next - at;
 }
 
 /* Looks as far ahead as may be sent in one turn, and has the first cold part read once it is near.
@@ -152,15 +163,14 @@ static off_t warm_run(const struct file_body *b)
 static void look_ahead(struct file_body *b)
 {
     off_t until = b->offset + LIMIT_TURN_BYTES;
-    if (until > b->end) {
-        until = b->end;
-    }
+    until = until < b->end ? until : b->end;
     while (b->read_bytes == 0 && b->error == 0 && b->warm_until < until) {
-        off_t at = b->warm_until, warm = warm_run(b);
+        off_t at = b->warm_until, warm = b->cold ? 0 : warm_run(b);
         if (warm > 0) {
             b->warm_until += warm;
             continue;
         }
+        b->cold = b->has_cold = true;
         if (at - b->offset >= LIMIT_READAHEAD_BYTES) {
             return;
         }

@@ -246,11 +246,12 @@ static int body_ready(struct conn *c)
     return c->body->ops->ready(c->body);
 }
 
-/* Few streams take long turns, which costs less; many take short ones, so that nobody waits. */
+/* Few streams take long turns, which costs less; many take short ones, so that the loop comes round
+ * in a few milliseconds whatever is going on. */
 static int64_t turn_budget(const struct server *s)
 {
     int64_t share = LIMIT_TURN_BYTES / (int64_t)s->streams;
-    return share > LIMIT_SENDFILE_CHUNK_BYTES ? share : LIMIT_SENDFILE_CHUNK_BYTES;
+    return share > LIMIT_TURN_MIN_BYTES ? share : LIMIT_TURN_MIN_BYTES;
 }
 
 /* 1: all sent; 0: later; negative: the body's error. */
