@@ -8,6 +8,7 @@ import pathlib
 import shutil
 
 import pytest
+from render import EVERYTHING, render
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
@@ -25,3 +26,13 @@ def helm():
     if not path:
         pytest.skip("no helm: `./dev chart` installs it where Go is")
     return path
+
+
+@pytest.fixture(scope="session")
+def defaults(helm):
+    return render(helm)
+
+
+@pytest.fixture(scope="session")
+def everything(helm):
+    return render(helm, EVERYTHING)

@@ -8,6 +8,8 @@ import yaml
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CHART = TOP / "charts/spegel"
+# Every object, and every value that renders something, at once.
+EVERYTHING = yaml.safe_load((TOP / "tests/chart/values-everything.yaml").read_text())
 IMAGE = {"image": {"repository": "registry.example/spegel"}}
 
 # What this chart renders when monitoring and autoscaling are there.

@@ -4,10 +4,8 @@ import json
 import re
 
 import pytest
-import yaml
-from render import API_VERSIONS, CHART, TOP, environment, flag_values, mounts, render, run
+from render import CHART, EVERYTHING, TOP, environment, flag_values, mounts, render, run
 
-EVERYTHING = yaml.safe_load((TOP / "tests/chart/values-everything.yaml").read_text())
 PLAIN = {
     ("ServiceAccount", "spegel"),
     ("Service", "spegel"),
@@ -21,16 +19,6 @@ HOOKS = {
     ("Pod", "spegel-cleanup-wait"),
 }
 TARGETS = ["http://$(NODE_IP):30020", "http://$(NODE_IP):30021"]
-
-
-@pytest.fixture(scope="module")
-def defaults(helm):
-    return render(helm)
-
-
-@pytest.fixture(scope="module")
-def everything(helm):
-    return render(helm, EVERYTHING)
 
 
 def known_flags():
@@ -148,54 +136,6 @@ def test_every_volume_is_mounted_and_every_mount_has_a_volume(everything, defaul
             used = {m for c in [*spec.get("initContainers", []), *spec["containers"]]
                     for m in mounts(c)}
             assert used == {v["name"] for v in spec.get("volumes") or []}, name
-
-
-# --- uninstalling ---
-
-
-def test_the_hooks_run_after_deletion_in_order_and_go_away(defaults):
-    for key, weight in [(("DaemonSet", "spegel-cleanup"), "0"), (("Service", "spegel-cleanup"), "0"),
-                        (("Pod", "spegel-cleanup-wait"), "1")]:
-        assert defaults[key]["metadata"]["annotations"] == {
-            "helm.sh/hook": "post-delete", "helm.sh/hook-weight": weight,
-            "helm.sh/hook-delete-policy": "before-hook-creation, hook-succeeded",
-        }
-
-
-def test_the_wait_lasts_until_every_node_was_clean_for_the_stated_time(helm, defaults):
-    pod = defaults[("Pod", "spegel-cleanup-wait")]["spec"]
-    assert pod["containers"][0]["args"][2:] == [
-        "--probe-endpoint=spegel-cleanup.spegel.svc.cluster.local.:8080", "--period=2s",
-        "--threshold=15",
-    ]
-    assert pod["activeDeadlineSeconds"] == 270 and pod["restartPolicy"] == "Never"
-    for seconds, threshold in [(0, 1), (1, 1), (3, 2), (60, 30)]:
-        objects = render(helm, {"cleanup": {"stableSeconds": seconds}})
-        args = objects[("Pod", "spegel-cleanup-wait")]["spec"]["containers"][0]["args"]
-        assert args[-1] == f"--threshold={threshold}"
-
-
-def test_hook_pods_go_where_an_instance_once_was_and_can_pull(helm):
-    objects = render(helm, {"imagePullSecrets": [{"name": "pull"}],
-                            "nodeSelector": {"pool": "workers"}})
-    specs = dict(objects.pod_specs())
-    assert specs["spegel"]["nodeSelector"] == {"pool": "workers", "kubernetes.io/os": "linux"}
-    for name in ("spegel-cleanup", "spegel-cleanup-wait"):
-        assert specs[name]["nodeSelector"] == {"kubernetes.io/os": "linux"}
-        assert specs[name]["imagePullSecrets"] == [{"name": "pull"}]
-        assert len(specs[name]["tolerations"]) == 3
-
-
-def test_cleanup_takes_back_what_the_daemon_writes(helm):
-    objects = render(helm, {"spegel": {"containerdRegistryConfigPath": "/etc/cri/conf.d/hosts"}})
-    for name, spec in objects.pod_specs():
-        if name == "spegel-cleanup-wait":
-            continue
-        container = spec["containers"][0]
-        assert "--containerd-registry-config-path=/etc/cri/conf.d/hosts" in container["args"]
-        assert mounts(container)["containerd-config"]["mountPath"] == "/etc/cri/conf.d/hosts"
-        volume = {v["name"]: v for v in spec["volumes"]}["containerd-config"]
-        assert volume["hostPath"] == {"path": "/etc/cri/conf.d/hosts", "type": "DirectoryOrCreate"}
 
 
 # --- each toggle ---
@@ -366,61 +306,3 @@ def test_the_network_policy_leaves_the_router_to_our_own_pods(helm, everything):
     plain = render(helm, {"networkPolicy": {"enabled": True}})
     _, registry, metrics = plain[("NetworkPolicy", "spegel")]["spec"]["ingress"]
     assert "from" not in registry and "from" not in metrics
-
-
-def test_prometheus_finds_what_it_scrapes(everything):
-    monitor = everything[("ServiceMonitor", "spegel")]
-    assert monitor["metadata"]["labels"]["prometheus"] == "main"
-    labels = everything[("Service", "spegel")]["metadata"]["labels"]
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    assert not [name for kind, name in everything.keys() if kind == "Service" and name != "spegel"
-                and monitor["spec"]["selector"]["matchLabels"].items()
-                <= everything[(kind, name)]["metadata"]["labels"].items()]
-    assert monitor["spec"]["endpoints"] == [{
-        "port": "metrics", "interval": "60s", "scrapeTimeout": "30s",
-        "relabelings": [{"action": "keep"}], "metricRelabelings": [{"action": "drop"}]}]
-    pods = everything[("PodMonitor", "spegel")]["spec"]
-    assert pods["podMetricsEndpoints"][0]["port"] == "metrics"
-    [group] = everything[("PrometheusRule", "spegel")]["spec"]["groups"]
-    assert group["rules"][-1] == {"alert": "Mine", "expr": "1"}
-    for rule in group["rules"][:-1]:
-        assert 'namespace="mirrors"' in rule["expr"]
-
-
-def test_dashboard_and_alerts_use_metrics_that_the_program_has(everything):
-    text = json.dumps(everything[("PrometheusRule", "spegel")]) + json.dumps(
-        everything[("ConfigMap", "spegel-dashboard")])
-    sources = "".join(p.read_text() for folder in ("lib", "daemon")
-                      for p in (TOP / folder).rglob("*.c"))
-    named = set(re.findall(r"\b(?:spegel|http|process)_[a-z_]+(?=[{\[ ])", text))
-    assert len(named) > 8
-    for name in named:
-        assert re.sub("_(bucket|count|sum)$", "", name) in sources, name
-
-
-def test_the_dashboard_in_both_modes(helm, everything):
-    config = everything[("ConfigMap", "spegel-dashboard")]
-    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
-    dashboard = json.loads(config["data"]["spegel.json"])
-    objects = render(helm, {"grafanaDashboard": {
-        "enabled": True, "mode": "GrafanaOperator",
-        "grafanaOperator": {"folder": "Spegel", "matchLabels": {"dashboards": "grafana"}}}})
-    assert ("ConfigMap", "spegel-dashboard") not in objects
-    spec = objects[("GrafanaDashboard", "spegel-dashboard")]["spec"]
-    assert json.loads(spec.pop("json")) == dashboard
-    assert spec == {"allowCrossNamespaceImport": True, "folder": "Spegel", "resyncPeriod": "10m",
-                    "instanceSelector": {"matchLabels": {"dashboards": "grafana"}}}
-
-
-def test_the_autoscaler_only_where_the_cluster_has_it(helm, everything):
-    spec = everything[("VerticalPodAutoscaler", "spegel")]["spec"]
-    assert spec["targetRef"] == {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "spegel"}
-    assert spec["updatePolicy"] == {"minReplicas": 2, "updateMode": "Auto"}
-    [policy] = spec["resourcePolicy"]["containerPolicies"]
-    assert policy == {"containerName": "registry", "controlledResources": ["memory"],
-                      "controlledValues": "RequestsAndLimits", "maxAllowed": {"memory": "256Mi"},
-                      "minAllowed": {"memory": "64Mi"}}
-    assert "autoscaling.k8s.io/v1" in API_VERSIONS
-    text = run(helm, "template", "spegel", str(CHART), values={
-        "image": {"repository": "r/s"}, "verticalPodAutoscaler": {"enabled": True}})
-    assert "VerticalPodAutoscaler" not in text
