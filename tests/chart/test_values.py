@@ -1,9 +1,11 @@
 """Which values are taken, in which spellings, and what is said about those that are not."""
 
+import re
 import shutil
 import subprocess
 import sys
 
+import generate
 import pytest
 import yaml
 from render import CHART, TOP, RenderError, environment, flag_values, mounts, render, run
@@ -177,3 +179,34 @@ def test_the_notes_say_what_is_needed_and_name_retired_keys(notes):
     assert text.count("DEPRECATED") == 8
     assert "spegel.registries is taken as spegel.mirroredRegistries" in text
     assert "spegel.imageFilter has no effect: registryFilters excludes" in text
+
+
+# --- files that are shipped with the chart, and examples in the pages ---
+
+
+@pytest.mark.parametrize("path", sorted((CHART / "platforms").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_platforms_file_reaches_every_container(helm, path):
+    wanted = yaml.safe_load(path.read_text())["spegel"]
+    objects = render(helm, {"spegel": wanted})
+    args = objects.registry["args"]
+    where = {m["mountPath"] for m in objects.registry["volumeMounts"]}
+    if "containerdSock" in wanted:
+        assert "--containerd-sock=" + wanted["containerdSock"] in args
+        assert wanted["containerdSock"].rsplit("/", 1)[0] in where
+    if "containerdContentPath" in wanted:
+        assert wanted["containerdContentPath"] in where
+    assert wanted["containerdRegistryConfigPath"] in where
+    assert path.name in (TOP / "docs/platforms.md").read_text()
+
+
+def test_the_pages_examples_render(helm):
+    text = (TOP / "docs/kubernetes.md").read_text()
+    examples = [yaml.safe_load(e) for e in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    assert examples
+    for values in examples:
+        render(helm, values)
+    mentioned = set(re.findall(r"`((?:spegel|service|cleanup|networkPolicy)\.[\w.]+\w)`", text))
+    known = {".".join(p) for p in leaves(VALUES)} | set(generate.RETIRED)
+    assert len(mentioned) > 5
+    for name in mentioned:
+        assert name in known or any(k.startswith(name + ".") for k in known), name

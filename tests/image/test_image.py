@@ -1,0 +1,139 @@
+"""The image that `./dev image` built: what is in it, and that it runs with nothing else there."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import tarfile
+
+import pytest
+
+ARCHIVE = pathlib.Path(__file__).resolve().parents[2] / "build/image/spegel.tar"
+PROGRAM = "usr/local/bin/spegel"
+COMPRESSED_BYTES_MAX = 9_500_000
+
+pytestmark = [
+    pytest.mark.skipif(not ARCHIVE.exists(), reason="no image: `./dev image` builds it"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="running the image's root wants root"),
+]
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    """The archive, which is an OCI layout, unpacked."""
+    directory = tmp_path_factory.mktemp("layout")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def manifest(layout):
+    [entry] = json.loads((layout / "index.json").read_text())["manifests"]
+    return json.loads(blob(layout, entry).read_text())
+
+
+@pytest.fixture(scope="module")
+def config(layout, manifest):
+    return json.loads(blob(layout, manifest["config"]).read_text())
+
+
+@pytest.fixture(scope="module")
+def root(layout, manifest, tmp_path_factory):
+    """The image's file system."""
+    directory = tmp_path_factory.mktemp("root")
+    [layer] = manifest["layers"]
+    with tarfile.open(blob(layout, layer)) as archive:
+        archive.extractall(directory)
+    return directory
+
+
+def blob(layout, descriptor):
+    return layout / "blobs" / descriptor["digest"].replace(":", "/")
+
+
+def files(root):
+    return {str(p.relative_to(root)) for p in root.rglob("*") if not p.is_dir()}
+
+
+def in_root(root, *command, before=""):
+    """Runs a command with the image as its root, in a network of its own, under `sh -c`'s control."""
+    script = f'ip link set lo up; {before} exec chroot "$0" "$@"'
+    return ["unshare", "--net", "sh", "-c", script, str(root), *command]
+
+
+def test_the_image_is_small(layout):
+    size = sum(p.stat().st_size for p in (layout / "blobs").rglob("*") if p.is_file())
+    assert size <= COMPRESSED_BYTES_MAX
+
+
+def test_it_says_what_it_is(config):
+    assert config["config"]["Entrypoint"] == ["/" + PROGRAM]
+    labels = config["config"]["Labels"]
+    assert labels["org.opencontainers.image.title"] == "spegel"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert re.fullmatch("[0-9a-f]{40}|unknown", labels["org.opencontainers.image.revision"])
+    assert config["os"] == "linux"
+
+
+def test_it_holds_the_program_its_libraries_and_little_else(root):
+    expected = re.compile(
+        r"usr/local/bin/spegel"
+        r"|lib(64)?/([^/]+/)?(ld-linux[^/]*|lib[^/]+\.so[.0-9]*)|usr/lib/[^/]+/lib[^/]+\.so[.0-9]*"
+        r"|etc/(os-release|nsswitch\.conf|ssl/certs/ca-certificates\.crt)"
+        r"|var/lib/dpkg/status\.d/[^/]+|usr/share/doc/[^/]+/copyright")
+    assert [f for f in files(root) if not expected.fullmatch(f)] == []
+    for path in root.rglob("*"):
+        assert not stat.S_IMODE(path.lstat().st_mode) & (stat.S_ISUID | stat.S_ISGID), path
+    certificates = (root / "etc/ssl/certs/ca-certificates.crt").read_text()
+    assert certificates.count("BEGIN CERTIFICATE") > 50
+
+
+def test_the_libraries_are_those_that_are_loaded_and_no_others(root):
+    [loader] = [f for f in files(root) if "/ld-linux" in f]
+    done = subprocess.run(in_root(root, "/" + loader, "--list", "/" + PROGRAM), check=True,
+                          capture_output=True, text=True)
+    assert "not found" not in done.stdout
+    loaded = {os.path.basename(p) for p in re.findall(r"(?:=> )?(/\S+)", done.stdout)}
+    held = {os.path.basename(f) for f in files(root) if ".so" in f}
+    assert held == loaded | {os.path.basename(loader)}
+
+
+def test_every_package_in_it_is_named_with_its_version_and_licence(root):
+    packages = {p.name for p in (root / "var/lib/dpkg/status.d").iterdir()}
+    assert {"libc6", "libuv1", "libcurl4", "libssl3", "ca-certificates"} <= packages
+    for name in packages:
+        status = (root / "var/lib/dpkg/status.d" / name).read_text()
+        assert f"Package: {name}\n" in status and re.search(r"^Version: \S+$", status, re.M)
+        assert (root / "usr/share/doc" / name / "copyright").stat().st_size > 0
+    assert "MIT" in (root / "usr/share/doc/spegel/copyright").read_text()
+
+
+def test_it_runs_with_nothing_else_there(root, config):
+    done = subprocess.run(in_root(root, *config["config"]["Entrypoint"], "version", "--format",
+                                  "json"), check=True, capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    assert said["runtime"]["distro"].startswith("Debian")
+    assert said["build"]["commit"] == config["config"]["Labels"]["org.opencontainers.image.revision"]
+
+
+def test_the_registry_answers_from_inside_it(root, layout, config, manifest):
+    """The image serves itself: its own archive is the layout."""
+    shutil.copytree(layout, root / "layout")
+    # $$ is this shell, which becomes the daemon: the asker ends it when it has its answers.
+    ask = ("(for i in $(seq 50); do curl -fs -o /dev/null http://127.0.0.1:5000/readyz && break;"
+           " sleep 0.1; done; curl -s http://127.0.0.1:5000/v2/_catalog; echo;"
+           " curl -s http://127.0.0.1:5000/v2/layout/manifests/%s; kill $$) & "
+           % json.loads((root / "layout/index.json").read_text())["manifests"][0]["digest"])
+    done = subprocess.run(
+        in_root(root, *config["config"]["Entrypoint"], "registry", "--store", "oci-layout:/layout",
+                "--router-addr", "127.0.0.1:5001", before=ask),
+        capture_output=True, text=True, timeout=60, check=False)
+    shutil.rmtree(root / "layout")
+    assert done.returncode == 0, done.stderr
+    catalog, served = done.stdout.split("\n", 1)
+    assert json.loads(catalog) == {"repositories": ["layout"]}
+    assert json.loads(served) == manifest
