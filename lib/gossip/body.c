@@ -4,8 +4,10 @@
  *     snapshot  format u8 | members u32 | ALIVE message ... |
  *               keys u32 | (key u64 | holders u16 | holder u16 ...) ...
  *
- * A holder is the number of an ALIVE above, from 0. Where a bitmap over all members is shorter, the
- * top bit of `holders` is set and the bitmap follows, lowest bit first. */
+ * A holder is the number of an ALIVE above, from 0, in rising order. Of three forms the shortest is
+ * used: the numbers themselves; with the top bit of `holders` set, a bitmap over all members,
+ * lowest bit first; with the next bit set, a byte for each holder, the distance from the one before
+ * (from -1), where 0 stands for 255 more, and the bytes' number u16 first. */
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -14,6 +16,7 @@
 
 #define FORMAT 1
 #define BITMAP 0x8000U
+#define GAPS 0x4000U
 
 static int append(struct buf *b, const void *bytes, size_t n)
 {
@@ -75,41 +78,82 @@ static bool in_snapshot(const struct gossip_member *m)
     return gossip_member_is_live(m) && m->addrs[0].family != GOSSIP_NO_ADDR;
 }
 
-/* One key with those of its holders that are in the snapshot. `number` is by slot, from 1. */
-static int append_key(struct buf *b, const struct gossip *g, uint64_t key, const uint16_t *number,
-                      size_t members, uint32_t *keys)
+/* Distances of holder numbers, from 1, as bytes; 0: more than fit into max. */
+static size_t write_gaps(const uint16_t *holders, size_t count, uint8_t *bytes, size_t max)
 {
-    uint32_t cursor = 0, count = 0;
-    uint16_t slot;
-    while (gossip_index_holders(g->index, key, &cursor, &slot)) {
-        count += number[slot] != 0;
+    size_t n = 0;
+    unsigned last = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned gap = holders[i] - last;
+        for (; gap > 255 && n < max; gap -= 255) {
+            bytes[n++] = 0;
+        }
+        if (n == max) {
+            return 0;
+        }
+        bytes[n++] = (uint8_t)gap;
+        last = holders[i];
     }
+    return n;
+}
+
+/* One key with those of its holders that are in the snapshot. `number` is by slot, from 1, and
+ * rises with it; `holders` and `bytes` have room for all members. */
+struct key_writer {
+    const uint16_t *number;
+    size_t members;
+    uint16_t *holders;
+    uint8_t *bytes;
+};
+
+static size_t holders_in_snapshot(const struct gossip *g, uint64_t key, const struct key_writer *w)
+{
+    struct gossip_index_walk walk;
+    uint16_t slot;
+    size_t count = 0;
+    if (!gossip_index_walk(g->index, key, 0, &walk)) {
+        return 0;
+    }
+    while (gossip_index_walk_next(&walk, &slot)) {
+        if (w->number[slot]) {
+            w->holders[count++] = w->number[slot];
+        }
+    }
+    return count;
+}
+
+static int append_key(struct buf *b, const struct gossip *g, uint64_t key,
+                      const struct key_writer *w, uint32_t *keys)
+{
+    size_t count = holders_in_snapshot(g, key, w);
+    size_t bitmap_bytes = (w->members + 7) / 8, list_bytes = 2 * count;
     if (count == 0) {
         return 0;
     }
-    size_t bitmap_bytes = (members + 7) / 8;
-    bool bitmap = bitmap_bytes < (size_t)count * 2;
-    int error = append64(b, key);
-    error = error ? error : append16(b, (uint16_t)(count | (bitmap ? BITMAP : 0)));
-    uint8_t *bits = NULL;
-    if (error == 0 && bitmap) {
-        bits = (uint8_t *)buf_reserve(b, bitmap_bytes);
-        if (!bits) {
-            return -ENOBUFS;
-        }
-        memset(bits, 0, bitmap_bytes);
-        buf_commit(b, bitmap_bytes);
-    }
-    cursor = 0;
-    while (error == 0 && gossip_index_holders(g->index, key, &cursor, &slot)) {
-        if (number[slot] && bitmap) {
-            bits[(number[slot] - 1) / 8] |= (uint8_t)(1U << ((number[slot] - 1) % 8));
-        } else if (number[slot]) {
-            error = append16(b, (uint16_t)(number[slot] - 1));
-        }
-    }
     (*keys)++;
-    return error;
+    size_t shortest = list_bytes < bitmap_bytes ? list_bytes : bitmap_bytes;
+    size_t gap_bytes = 0;
+    if (count < GAPS && shortest > 2) {
+        gap_bytes = write_gaps(w->holders, count, w->bytes, shortest - 2);
+    }
+    int error = append64(b, key);
+    if (gap_bytes) {
+        error = error ? error : append16(b, (uint16_t)(count | GAPS));
+        error = error ? error : append16(b, (uint16_t)gap_bytes);
+        return error ? error : append(b, w->bytes, gap_bytes);
+    }
+    memset(w->bytes, 0, shortest);
+    for (size_t i = 0; i < count; i++) {
+        uint16_t holder = (uint16_t)(w->holders[i] - 1);
+        if (list_bytes <= bitmap_bytes) {
+            gossip_store16(w->bytes + 2 * i, holder);
+        } else {
+            w->bytes[holder / 8] |= (uint8_t)(1U << (holder % 8));
+        }
+    }
+    unsigned form = list_bytes <= bitmap_bytes ? 0 : BITMAP;
+    error = error ? error : append16(b, (uint16_t)(count | form));
+    return error ? error : append(b, w->bytes, shortest);
 }
 
 int gossip_snapshot_build(struct gossip *g, struct buf *b)
@@ -118,12 +162,14 @@ int gossip_snapshot_build(struct gossip *g, struct buf *b)
     uint16_t members = 0;
     uint32_t keys = 0;
     uint64_t key;
-    size_t cursor = 0;
-    uint16_t *number = calloc(g->members.slots, sizeof(*number));
-    int error = number ? append(b, &format, 1) : -ENOMEM;
+    size_t cursor = 0, slots = g->members.slots;
+    uint16_t *number = calloc(slots, 2 * sizeof(*number));
+    uint8_t *bytes = malloc(slots / 8 + 2);
+    struct key_writer w = {.number = number, .holders = number + slots, .bytes = bytes};
+    int error = number && bytes ? append(b, &format, 1) : -ENOMEM;
     size_t members_at = b->len;
     error = error ? error : append32(b, 0);
-    for (size_t slot = 0; slot < g->members.slots && error == 0; slot++) {
+    for (size_t slot = 0; slot < slots && error == 0; slot++) {
         const struct gossip_member *m = g->members.by_slot[slot];
         if (m && in_snapshot(m)) {
             error = append_alive(b, g, m);
@@ -131,16 +177,18 @@ int gossip_snapshot_build(struct gossip *g, struct buf *b)
             number[slot] = m->set_boot == m->boot ? members : 0;
         }
     }
+    w.members = members;
     size_t keys_at = b->len;
     error = error ? error : append32(b, 0);
     while (error == 0 && gossip_index_next(g->index, &cursor, &key)) {
-        error = append_key(b, g, key, number, members, &keys);
+        error = append_key(b, g, key, &w, &keys);
     }
     if (error == 0) {
         gossip_store32((uint8_t *)b->data + members_at, members);
         gossip_store32((uint8_t *)b->data + keys_at, keys);
     }
     free(number);
+    free(bytes);
     return error;
 }
 
@@ -221,33 +269,89 @@ struct told {
     uint32_t count;
 };
 
+/* The next holder of a key, whatever its form. */
+struct holder_reader {
+    const uint8_t *bytes, *end;
+    size_t left, at; /* holders, for lists; the last holder's number from 1, or the bit */
+    unsigned form;
+};
+
+static int holders_begin(struct gossip_reader *r, size_t members, struct holder_reader *ret_h)
+{
+    uint16_t head = gossip_read16(r);
+    struct holder_reader h = {.form = head & (BITMAP | GAPS)};
+    size_t n;
+    if (head & BITMAP) {
+        h.form = BITMAP;
+        h.left = members;
+        n = (members + 7) / 8;
+    } else if (head & GAPS) {
+        h.left = head & ~GAPS;
+        n = gossip_read16(r);
+    } else {
+        h.left = head;
+        n = h.left * 2;
+    }
+    h.bytes = gossip_read_bytes(r, n);
+    h.end = h.bytes ? h.bytes + n : NULL;
+    *ret_h = h;
+    return h.bytes && !r->failed ? 0 : -EPROTO;
+}
+
+/* 1 with a number from 0, 0 at the end, -EPROTO. */
+static int holders_next(struct holder_reader *h, size_t *ret_holder)
+{
+    if (h->form == BITMAP) {
+        for (; h->at < h->left; h->at++) {
+            if (h->bytes[h->at / 8] >> (h->at % 8) & 1) {
+                *ret_holder = h->at++;
+                return 1;
+            }
+        }
+        return 0;
+    }
+    if (h->left == 0) {
+        return 0;
+    }
+    h->left--;
+    if (h->form != GAPS) {
+        *ret_holder = gossip_load16(h->bytes);
+        h->bytes += 2;
+        return 1;
+    }
+    for (; h->bytes < h->end && *h->bytes == 0; h->bytes++) {
+        h->at += 255;
+    }
+    if (h->bytes == h->end) {
+        return -EPROTO;
+    }
+    h->at += *h->bytes++;
+    *ret_holder = h->at - 1;
+    return 1;
+}
+
 /* Calls for each (key, holder) of the key part; `take` false: only checks and sums up. */
 static int walk_keys(struct gossip *g, struct gossip_reader r, struct told *told, size_t members,
                      bool take)
 {
-    size_t keys = gossip_read32(&r);
+    size_t keys = gossip_read32(&r), holder;
     for (size_t i = 0; i < keys; i++) {
-        uint64_t key = gossip_read64(&r);
-        uint16_t head = gossip_read16(&r);
-        bool bitmap = (head & BITMAP) != 0;
-        size_t n = bitmap ? members : head;
-        const uint8_t *bits = gossip_read_bytes(&r, bitmap ? (members + 7) / 8 : (size_t)n * 2);
-        if (!bits) {
-            return -EPROTO;
-        }
-        for (size_t k = 0; k < n; k++) {
-            size_t holder = bitmap ? k : gossip_load16(bits + 2 * k);
-            if (bitmap && !(bits[k / 8] >> (k % 8) & 1)) {
-                continue;
-            }
+        uint64_t key = gossip_read64(&r), mixed = gossip_mix(key);
+        struct holder_reader h;
+        int got = holders_begin(&r, members, &h);
+        while (got == 0 && (got = holders_next(&h, &holder)) == 1) {
             if (holder >= members) {
                 return -EPROTO;
             }
             struct told *t = &told[holder];
             if (t->member && (!take || gossip_index_add(g->index, key, t->member->slot) == 1)) {
-                t->hash ^= gossip_mix(key);
+                t->hash ^= mixed;
                 t->count++;
             }
+            got = 0;
+        }
+        if (got < 0) {
+            return got;
         }
     }
     return r.failed ? -EPROTO : 0;

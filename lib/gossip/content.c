@@ -6,6 +6,7 @@
 
 #define PULL_FIRST_MS 30 /* the missing change is most likely on its way */
 #define PULL_AGAIN_MS 300
+#define JOINING_MS 50
 #define PULL_AGAIN_MAX_MS 5000
 #define DELTA_TRIES 2
 #define DELTA_VERSIONS 50
@@ -82,6 +83,11 @@ void gossip_local_change(struct gossip *g, const uint64_t *keys, size_t count, b
 
 /* --- others' sets --- */
 
+void gossip_pull_by(struct gossip *g, uint64_t at_ms)
+{
+    g->next_pull_ms = at_ms < g->next_pull_ms ? at_ms : g->next_pull_ms;
+}
+
 static void want(struct gossip *g, struct gossip_member *m, uint32_t version, uint32_t count,
                  uint64_t hash, uint64_t teller)
 {
@@ -95,6 +101,7 @@ static void want(struct gossip *g, struct gossip_member *m, uint32_t version, ui
     m->wanted.teller = teller;
     if (fresh) {
         m->wanted.next_ms = g->now_ms + PULL_FIRST_MS;
+        gossip_pull_by(g, m->wanted.next_ms);
         list_push_back(&g->behind, &m->behind);
     }
 }
@@ -253,6 +260,7 @@ void gossip_hear_delta_no(struct gossip *g, const struct gossip_delta_req *req)
     if (m && m->wanted.version && m->boot == req->boot && !m->wanted.fetch_only) {
         m->wanted.fetch_only = true;
         m->wanted.next_ms = g->now_ms;
+        gossip_pull_by(g, g->now_ms);
     }
 }
 
@@ -276,6 +284,10 @@ static void pull(struct gossip *g, struct gossip_member *m)
     uint64_t wait_ms = PULL_AGAIN_MS << (w->tries < 4 ? w->tries : 4);
     w->next_ms = g->now_ms + (wait_ms < PULL_AGAIN_MAX_MS ? wait_ms : PULL_AGAIN_MAX_MS) +
                  gossip_random(g) % 50;
+    if (!g->ready) {
+        w->next_ms = g->now_ms + JOINING_MS; /* the snapshot will most likely say */
+        return;
+    }
     if (!peer) {
         return;
     }
@@ -303,20 +315,20 @@ static void pull(struct gossip *g, struct gossip_member *m)
 
 void gossip_content_tick(struct gossip *g)
 {
+    if (g->now_ms < g->next_pull_ms) {
+        return;
+    }
+    g->next_pull_ms = GOSSIP_NEVER_MS;
     LIST_EACH_SAFE (link, &g->behind) {
         struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, behind);
         if (g->now_ms >= m->wanted.next_ms) {
             pull(g, m);
         }
+        gossip_pull_by(g, m->wanted.next_ms);
     }
 }
 
 uint64_t gossip_content_wake_ms(const struct gossip *g)
 {
-    uint64_t wake_ms = GOSSIP_NEVER_MS;
-    LIST_EACH (link, &g->behind) {
-        const struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, behind);
-        wake_ms = m->wanted.next_ms < wake_ms ? m->wanted.next_ms : wake_ms;
-    }
-    return wake_ms;
+    return g->next_pull_ms;
 }

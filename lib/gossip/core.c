@@ -85,6 +85,10 @@ static void place_me(struct gossip *g, const struct gossip_self *self)
     me->gossip_port = self->gossip_port;
     me->registry_port = self->registry_port;
     memcpy(me->zone, g->self.zone, sizeof(me->zone));
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        m->near = m->zone[0] && strcmp(m->zone, me->zone) == 0;
+    }
 }
 
 static int build(struct gossip *g, const struct gossip_config *config)
@@ -137,13 +141,19 @@ int gossip_new(const struct gossip_config *config, struct gossip **ret_core)
     g->tokens = LIMIT_GOSSIP_BUCKET_BYTES;
     g->next_probe_ms = g->now_ms + gossip_random(g) % 333;
     g->next_sweep_ms = g->now_ms + 1000;
-    g->next_seed_ms = g->snapshot_ms = GOSSIP_NEVER_MS;
+    g->next_seed_ms = g->snapshot_ms = g->next_pull_ms = GOSSIP_NEVER_MS;
     g->next_stranger_ms = g->now_ms + 5000;
     g->seed_wait_ms = 50;
     g->seed_nonce = gossip_random_nonce(g);
     gossip_settle(g, g->me);
     *ret_core = g;
     return 0;
+}
+
+int gossip_set_keys(struct gossip *core, const char *label, const uint8_t (*keys)[GOSSIP_KEY_BYTES],
+                    size_t key_count)
+{
+    return gossip_seal_set_keys(core->seal, label, keys, key_count);
 }
 
 void gossip_free(struct gossip *g)

@@ -166,6 +166,14 @@ void gossip_effects_done(struct gossip_effects *e);
 int gossip_new(const struct gossip_config *config, struct gossip **ret_core);
 void gossip_free(struct gossip *core);
 
+/* Another key ring, from the next packet on: the first sends, all are accepted; count 0: the one
+ * derived from `label`, which is the cluster's as before. Nobody is lost as long as every node
+ * accepts what every other sends with: add the new key second everywhere, then move it first
+ * everywhere, then take the old one out. 0, -EINVAL (too many), -ENOMEM; a failure changes nothing.
+ */
+int gossip_set_keys(struct gossip *core, const char *label, const uint8_t (*keys)[GOSSIP_KEY_BYTES],
+                    size_t key_count);
+
 /* Never fails: what does not fit in memory or caps is dropped, counted, and repaired by pull. */
 void gossip_step(struct gossip *core, const struct gossip_event *event,
                  struct gossip_effects *effects);
@@ -184,7 +192,8 @@ struct gossip_holder {
 
 /* Who holds `key`: alive members only, without us, out at two independent suspicions or 700 ms of
  * one. Best first: not backing off, same zone, least load, then an order of its own per node and
- * key, so that askers spread. When there are more than `max`, the best. Returns how many. */
+ * key, so that askers spread. When there are more than `max`, the best; of a key that more than
+ * 64 hold, the best of 64 of them, others for each asker and key. Returns how many. */
 size_t gossip_lookup(const struct gossip *core, uint64_t key, struct gossip_holder *ret_holders,
                      size_t max);
 
@@ -274,7 +283,7 @@ struct gossip_stats {
     uint64_t ops_applied, ops_stale, ops_early, hash_mismatches;
     uint64_t deltas_asked, deltas_answered, syncs;
     uint64_t fetches, fetches_failed, sets_applied, snapshots_applied;
-    uint64_t serve_denied, served;
+    uint64_t serve_denied, served, serve_busy;
     uint64_t duplicate_ids;
 };
 void gossip_stats(const struct gossip *core, struct gossip_stats *ret_stats);

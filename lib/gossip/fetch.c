@@ -96,6 +96,7 @@ static void fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch,
         m->wanted.fetch_id = 0;
         if (!applied && m->wanted.tries < 3) {
             m->wanted.next_ms = g->now_ms + 20; /* the next in line at once */
+            gossip_pull_by(g, m->wanted.next_ms);
         }
     }
 }

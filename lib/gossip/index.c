@@ -15,6 +15,7 @@
  * their number in bits 1-2; all zero: the entry is free; otherwise the address of a struct holders.
  */
 #define INLINE 3
+#define BITMAP_WORDS (GOSSIP_INDEX_SLOTS / 64 + 1)
 
 struct entry {
     uint64_t key;
@@ -132,6 +133,36 @@ static int resize(struct gossip_index *x, size_t capacity)
     return 0;
 }
 
+/* The holders in slot order, from *cursor; its meaning is the form's own. */
+static bool entry_next(const struct entry *e, uint32_t *cursor, uint16_t *ret_slot)
+{
+    if (is_inline(e->word)) {
+        if (*cursor >= inline_count(e->word)) {
+            return false;
+        }
+        *ret_slot = inline_slot(e->word, (*cursor)++);
+        return true;
+    }
+    const struct holders *h = outside(e->word);
+    if (!h->is_bitmap) {
+        if (*cursor >= h->count) {
+            return false;
+        }
+        *ret_slot = h->slots[(*cursor)++];
+        return true;
+    }
+    for (uint32_t word = *cursor / 64; word < h->capacity; word++) {
+        uint64_t bits = h->bits[word] >> (word == *cursor / 64 ? *cursor % 64 : 0);
+        if (bits) {
+            uint32_t base = word == *cursor / 64 ? *cursor : word * 64;
+            *ret_slot = (uint16_t)(base + (uint32_t)__builtin_ctzll(bits));
+            *cursor = *ret_slot + 1U;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Replaces an entry's outside holders by a copy with other room or form. */
 static int reshape(struct gossip_index *x, struct entry *e, size_t capacity, bool is_bitmap)
 {
@@ -144,14 +175,19 @@ static int reshape(struct gossip_index *x, struct entry *e, size_t capacity, boo
     }
     h->capacity = shape.capacity;
     h->is_bitmap = is_bitmap;
-    uint32_t cursor = 0;
-    uint16_t slot;
-    while (gossip_index_holders(x, e->key, &cursor, &slot)) {
-        if (is_bitmap) {
-            h->bits[slot / 64] |= UINT64_C(1) << (slot % 64);
-            h->count++;
-        } else {
-            h->slots[h->count++] = slot;
+    if (old && old->is_bitmap == is_bitmap) {
+        memcpy(h->bits, old->bits, holders_bytes(old) - offsetof(struct holders, bits));
+        h->count = old->count;
+    } else {
+        uint32_t cursor = 0;
+        uint16_t slot;
+        while (entry_next(e, &cursor, &slot)) {
+            if (is_bitmap) {
+                h->bits[slot / 64] |= UINT64_C(1) << (slot % 64);
+                h->count++;
+            } else {
+                h->slots[h->count++] = slot;
+            }
         }
     }
     x->outside_bytes += holders_bytes(h);
@@ -244,7 +280,9 @@ static int entry_insert(struct gossip_index *x, struct entry *e, uint16_t slot)
             return error;
         }
     } else if (h->is_bitmap && slot / 64 >= h->capacity) {
-        int error = reshape(x, e, (size_t)slot / 64 + 1, true);
+        size_t words = (size_t)slot / 64 + 1; /* and an eighth more: members come in numbers */
+        words += words / 8;
+        int error = reshape(x, e, words < BITMAP_WORDS ? words : BITMAP_WORDS, true);
         if (error) {
             return error;
         }
@@ -328,7 +366,7 @@ static bool entry_remove(struct gossip_index *x, struct entry *e, uint16_t slot)
             return false;
         }
         uint32_t cursor = 0;
-        while (count < h->count && gossip_index_holders(x, e->key, &cursor, &slots[count])) {
+        while (count < h->count && entry_next(e, &cursor, &slots[count])) {
             count++;
         }
         x->outside_bytes -= holders_bytes(h);
@@ -362,34 +400,41 @@ bool gossip_index_holders(const struct gossip_index *x, uint64_t key, uint32_t *
                           uint16_t *ret_slot)
 {
     const struct entry *e = find(x, key);
+    return e && entry_next(e, cursor, ret_slot);
+}
+
+bool gossip_index_walk(const struct gossip_index *x, uint64_t key, uint32_t start,
+                       struct gossip_index_walk *ret_walk)
+{
+    const struct entry *e = find(x, key);
     if (!e) {
         return false;
     }
-    if (is_inline(e->word)) {
-        if (*cursor >= inline_count(e->word)) {
-            return false;
-        }
-        *ret_slot = inline_slot(e->word, (*cursor)++);
-        return true;
+    uint32_t places = inline_count(e->word);
+    if (!is_inline(e->word)) {
+        const struct holders *h = outside(e->word);
+        places = h->is_bitmap ? h->capacity * 64U : h->count;
     }
-    const struct holders *h = outside(e->word);
-    if (!h->is_bitmap) {
-        if (*cursor >= h->count) {
-            return false;
-        }
-        *ret_slot = h->slots[(*cursor)++];
-        return true;
-    }
-    for (uint32_t word = *cursor / 64; word < h->capacity; word++) {
-        uint64_t bits = h->bits[word] >> (word == *cursor / 64 ? *cursor % 64 : 0);
-        if (bits) {
-            uint32_t base = word == *cursor / 64 ? *cursor : word * 64;
-            *ret_slot = (uint16_t)(base + (uint32_t)__builtin_ctzll(bits));
-            *cursor = *ret_slot + 1U;
+    start = places ? start % places : 0;
+    *ret_walk = (struct gossip_index_walk){.entry = e, .start = start, .cursor = start};
+    return true;
+}
+
+bool gossip_index_walk_next(struct gossip_index_walk *w, uint16_t *ret_slot)
+{
+    if (!w->wrapped) {
+        if (entry_next(w->entry, &w->cursor, ret_slot)) {
             return true;
         }
+        w->wrapped = true;
+        w->cursor = 0;
     }
-    return false;
+    uint32_t cursor = w->cursor;
+    if (w->cursor >= w->start || !entry_next(w->entry, &cursor, ret_slot) || cursor > w->start) {
+        return false;
+    }
+    w->cursor = cursor;
+    return true;
 }
 
 size_t gossip_index_keys(const struct gossip_index *x)

@@ -30,6 +30,17 @@ bool gossip_index_has(const struct gossip_index *x, uint64_t key, uint16_t slot)
 bool gossip_index_holders(const struct gossip_index *x, uint64_t key, uint32_t *cursor,
                           uint16_t *ret_slot);
 
+/* The same without looking the key up at each step, from anywhere and around: `start` (any number)
+ * says after which part of the holders to begin. Valid only while nothing is added or removed. */
+struct gossip_index_walk { /* the fields are index.c's */
+    const void *entry;
+    uint32_t start, cursor;
+    bool wrapped;
+};
+bool gossip_index_walk(const struct gossip_index *x, uint64_t key, uint32_t start,
+                       struct gossip_index_walk *ret_walk); /* false: nobody holds it */
+bool gossip_index_walk_next(struct gossip_index_walk *w, uint16_t *ret_slot);
+
 size_t gossip_index_keys(const struct gossip_index *x);
 size_t gossip_index_bytes(const struct gossip_index *x);
 

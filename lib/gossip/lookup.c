@@ -3,12 +3,10 @@
 #include <string.h>
 
 /* Lower is better; the last part spreads askers over equals. */
-static uint64_t rank(const struct gossip *g, const struct gossip_member *m, uint64_t key)
+static uint64_t rank(const struct gossip *g, const struct gossip_member *m, uint64_t spread)
 {
-    bool near = m->zone[0] && strcmp(m->zone, g->self.zone) == 0;
-    uint64_t spread = gossip_mix(key ^ gossip_mix(m->id ^ gossip_mix(g->me->id))) >> 16;
-    return (uint64_t)(g->now_ms < m->backoff_until_ms) << 63 | (uint64_t)!near << 62 |
-           (uint64_t)(m->load >> 4) << 56 | (spread & ((UINT64_C(1) << 56) - 1));
+    return (uint64_t)(g->now_ms < m->backoff_until_ms) << 63 | (uint64_t)!m->near << 62 |
+           (uint64_t)(m->load >> 4) << 56 | (gossip_mix(spread ^ m->id) >> 8);
 }
 
 static void holder_of(const struct gossip *g, const struct gossip_member *m,
@@ -17,7 +15,7 @@ static void holder_of(const struct gossip *g, const struct gossip_member *m,
     *ret_holder = (struct gossip_holder){
         .id = m->id,
         .load = m->load,
-        .same_zone = m->zone[0] && strcmp(m->zone, g->self.zone) == 0,
+        .same_zone = m->near,
         .backing_off = g->now_ms < m->backoff_until_ms,
     };
     memcpy(ret_holder->zone, m->zone, sizeof(ret_holder->zone));
@@ -29,22 +27,29 @@ static void holder_of(const struct gossip *g, const struct gossip_member *m,
 }
 
 #define LOOKUP_MAX 64
+/* Of a key that thousands hold, so many are compared, beginning anywhere: there is near, idle
+ * company among them, and a look-up costs the same at any size. */
+#define COMPARED_MAX 64
 
 size_t gossip_lookup(const struct gossip *g, uint64_t key, struct gossip_holder *ret_holders,
                      size_t max)
 {
     const struct gossip_member *best[LOOKUP_MAX];
-    uint64_t ranks[LOOKUP_MAX];
-    size_t count = 0;
-    uint32_t cursor = 0;
+    uint64_t ranks[LOOKUP_MAX], spread = gossip_mix(key ^ g->me->id);
+    size_t count = 0, compared = 0;
+    struct gossip_index_walk walk;
     uint16_t slot;
     max = max < LOOKUP_MAX ? max : LOOKUP_MAX;
-    while (max > 0 && gossip_index_holders(g->index, key, &cursor, &slot)) {
+    if (!gossip_index_walk(g->index, key, (uint32_t)spread, &walk)) {
+        return 0;
+    }
+    while (max > 0 && compared < COMPARED_MAX && gossip_index_walk_next(&walk, &slot)) {
         const struct gossip_member *m = g->members.by_slot[slot];
         if (!m || !m->selectable || m->registry_port == 0) {
             continue;
         }
-        uint64_t r = rank(g, m, key);
+        compared++;
+        uint64_t r = rank(g, m, spread);
         if (count == max && r >= ranks[max - 1]) {
             continue;
         }

@@ -36,6 +36,7 @@ struct gossip_member {
     struct gossip_addr addrs[2]; /* IPv4 first; ports as gossip's */
     uint16_t gossip_port, registry_port;
     char zone[GOSSIP_ZONE_BYTES];
+    bool near; /* in our zone, which both of us know */
 
     /* The set held here, in the index under `slot`. set_boot below boot: it is from an earlier life
      * and kept only because the next one may well be the same. */

@@ -7,6 +7,7 @@
 #define TOMBSTONE_MS (24 * 60 * 60 * UINT64_C(1000))
 #define SET_KEPT_MS (15 * 60 * UINT64_C(1000))
 #define SWEEP_MS 5000
+#define SWEEP_MORE_MS 20
 #define ACCUSE_AGAIN_MS 1000
 /* In a view of at least MASS_MEMBERS with more than a quarter suspect at once, something else is
  * wrong than so many nodes: nobody is declared dead for a while. Selection is unaffected. */
@@ -142,7 +143,9 @@ static void take_alive(struct gossip *g, struct gossip_member *m, const struct g
         m->backoff_until_ms = 0;
         m->salt = a->salt;
         gossip_want_nothing(g, m);
-        gossip_changes_forget(&g->changes, m->id);
+        if (m->boot) {
+            gossip_changes_forget(&g->changes, m->id);
+        }
     }
     m->boot = a->boot;
     m->incarnation = a->incarnation;
@@ -159,6 +162,7 @@ static void take_alive(struct gossip *g, struct gossip_member *m, const struct g
     m->gossip_port = a->gossip_port;
     m->registry_port = a->registry_port;
     memcpy(m->zone, a->zone, sizeof(m->zone));
+    m->near = m->zone[0] && strcmp(m->zone, g->self.zone) == 0;
 }
 
 void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to)
@@ -327,14 +331,22 @@ static void forget(struct gossip *g, struct gossip_member *m)
     gossip_members_remove(&g->members, m);
 }
 
+/* Of those long gone: at most one set a call, since clearing a column looks at the whole index. */
 static void sweep(struct gossip *g)
 {
+    bool cleared = false;
+    g->next_sweep_ms = g->now_ms + SWEEP_MS;
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
         if (gossip_member_is_live(m)) {
             continue;
         }
         if (m->set_kept && g->now_ms - m->state_ms >= SET_KEPT_MS) {
+            if (cleared) {
+                g->next_sweep_ms = g->now_ms + SWEEP_MORE_MS;
+                return;
+            }
+            cleared = m->count > 0;
             gossip_drop_set(g, m);
         }
         if (g->now_ms - m->state_ms >= TOMBSTONE_MS) {
@@ -366,7 +378,6 @@ void gossip_membership_tick(struct gossip *g)
         gossip_accuse_subject(g, m, NULL);
     }
     if (g->now_ms >= g->next_sweep_ms) {
-        g->next_sweep_ms = g->now_ms + SWEEP_MS;
         sweep(g);
     }
 }

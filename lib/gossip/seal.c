@@ -44,31 +44,17 @@ static uint8_t key_id_of(const uint8_t key[32])
 int gossip_seal_new(const char *label, const uint8_t (*keys)[32], size_t key_count,
                     struct gossip_seal **ret_seal)
 {
-    static const char prefix[] = "spegel cluster label";
-    if (key_count > GOSSIP_SEAL_KEYS || !label) {
-        return -EINVAL;
-    }
     struct gossip_seal *s = calloc(1, sizeof(*s));
     if (!s) {
         return -ENOMEM;
     }
     s->ctx = EVP_CIPHER_CTX_new();
     s->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    bool fine = s->ctx && s->cipher;
-    if (key_count == 0) {
-        fine = fine && HMAC(EVP_sha256(), prefix, sizeof(prefix) - 1, (const uint8_t *)label,
-                            strlen(label), s->keys[0], NULL);
-        s->key_count = 1;
-    } else {
-        memcpy(s->keys, keys, key_count * 32);
-        s->key_count = key_count;
-    }
-    for (size_t i = 0; i < s->key_count; i++) {
-        s->key_ids[i] = key_id_of(s->keys[i]);
-    }
-    if (!fine) {
+    int error = s->ctx && s->cipher ? 0 : -ENOMEM;
+    error = error ? error : gossip_seal_set_keys(s, label, keys, key_count);
+    if (error) {
         gossip_seal_free(s);
-        return -ENOMEM;
+        return error;
     }
     *ret_seal = s;
     return 0;
@@ -92,6 +78,39 @@ static int derive(const uint8_t key[32], const struct gossip_sender *sender, uin
     gossip_store48(info + 6, sender->boot);
     gossip_store32(info + 12, sender->salt);
     return HMAC(EVP_sha256(), key, 32, info, sizeof(info), ret_subkey, NULL) ? 0 : -ENOMEM;
+}
+
+int gossip_seal_set_keys(struct gossip_seal *s, const char *label, const uint8_t (*keys)[32],
+                         size_t key_count)
+{
+    static const char prefix[] = "spegel cluster label";
+    uint8_t ring[GOSSIP_SEAL_KEYS][32], own[32];
+    bool fine = true;
+    if (key_count > GOSSIP_SEAL_KEYS || !label) {
+        return -EINVAL;
+    }
+    if (key_count == 0) {
+        fine = HMAC(EVP_sha256(), prefix, sizeof(prefix) - 1, (const uint8_t *)label, strlen(label),
+                    ring[0], NULL) != NULL;
+        key_count = 1;
+    } else {
+        memcpy(ring, keys, key_count * 32);
+    }
+    fine = fine && (!s->has_sender || derive(ring[0], &s->sender, own) == 0);
+    if (fine) {
+        memcpy(s->keys, ring, key_count * 32);
+        s->key_count = key_count;
+        for (size_t i = 0; i < key_count; i++) {
+            s->key_ids[i] = key_id_of(s->keys[i]);
+        }
+        if (s->has_sender) {
+            memcpy(s->own, own, sizeof(own));
+        }
+        OPENSSL_cleanse(s->cache, sizeof(s->cache)); /* of keys by their place in the ring */
+    }
+    OPENSSL_cleanse(ring, sizeof(ring));
+    OPENSSL_cleanse(own, sizeof(own));
+    return fine ? 0 : -ENOMEM;
 }
 
 int gossip_seal_set_sender(struct gossip_seal *s, const struct gossip_sender *sender)

@@ -47,6 +47,12 @@ int gossip_seal_new(const char *label, const uint8_t (*keys)[32], size_t key_cou
                     struct gossip_seal **ret_seal);
 void gossip_seal_free(struct gossip_seal *s); /* wipes the keys */
 
+/* Another ring from now on; key_count 0 derives one from the label again. The counter goes on, so
+ * that no nonce comes twice should a key come back. 0, -EINVAL, -ENOMEM; a failure changes nothing.
+ */
+int gossip_seal_set_keys(struct gossip_seal *s, const char *label, const uint8_t (*keys)[32],
+                         size_t key_count);
+
 /* Who we are from now on; the counter starts again. 0 or -ENOMEM (then sealing fails). */
 int gossip_seal_set_sender(struct gossip_seal *s, const struct gossip_sender *sender);
 

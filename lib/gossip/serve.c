@@ -5,6 +5,26 @@
 #include <errno.h>
 #include <string.h>
 
+/* Building an answer keeps us from everything else: so many at once, and then no more than this a
+ * second; whoever is turned away asks somebody else. */
+#define SNAPSHOTS_AT_ONCE 2
+#define SNAPSHOT_EVERY_MS 50
+#define SETS_AT_ONCE 32
+#define SET_EVERY_MS 5
+/* Who has just begun and waits for a snapshot itself would pass on next to nothing. */
+#define UNREADY_MS 500
+
+static bool may_build(const struct gossip *g, uint64_t *free_ms, uint64_t every_ms,
+                      uint64_t at_once)
+{
+    uint64_t start_ms = *free_ms > g->now_ms ? *free_ms : g->now_ms;
+    if (start_ms - g->now_ms > every_ms * (at_once - 1)) {
+        return false;
+    }
+    *free_ms = start_ms + every_ms;
+    return true;
+}
+
 static int auth_open(struct gossip *g, const char *path, const char *text,
                      uint8_t ret_auth[GOSSIP_SEAL_OVERHEAD_BYTES])
 {
@@ -48,6 +68,13 @@ int gossip_serve(struct gossip *g, const char *path, const char *auth, struct bu
     if (!whole && (strncmp(path, set, sizeof(set) - 1) != 0 ||
                    gossip_id_parse(path + sizeof(set) - 1, &owner) != 0)) {
         return -ENOENT;
+    }
+    bool too_early = whole && !g->ready && g->now_ms - g->started_ms < UNREADY_MS;
+    if (too_early ||
+        !(whole ? may_build(g, &g->snapshot_free_ms, SNAPSHOT_EVERY_MS, SNAPSHOTS_AT_ONCE)
+                : may_build(g, &g->set_free_ms, SET_EVERY_MS, SETS_AT_ONCE))) {
+        g->stats.serve_busy++;
+        return -EAGAIN;
     }
     buf_init(&plain, whole ? LIMIT_GOSSIP_SNAPSHOT_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES
                            : LIMIT_GOSSIP_SET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES);

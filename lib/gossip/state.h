@@ -73,6 +73,7 @@ struct gossip {
     uint64_t cluster_hash, hash_changed_ms;
     size_t live; /* members alive or suspected, us included */
     struct list suspects, behind;
+    uint64_t next_pull_ms; /* the earliest of those behind, or earlier */
     struct list rumours[GOSSIP_TRANSMISSIONS];
     size_t rumour_count;
     uint64_t next_sweep_ms;
@@ -102,6 +103,9 @@ struct gossip {
     /* fetch.c */
     struct gossip_open_fetch fetches[LIMIT_GOSSIP_FETCHES];
     uint32_t last_fetch_id;
+
+    /* serve.c */
+    uint64_t snapshot_free_ms, set_free_ms; /* when what was built is paid for */
 
     /* join.c */
     struct gossip_seed *seeds;
@@ -175,6 +179,7 @@ void gossip_drop_set(struct gossip *g, struct gossip_member *m);
 /* Replaces what is held of m by keys of a verified set of m->boot. */
 void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
                      const uint64_t *keys, size_t count);
+void gossip_pull_by(struct gossip *g, uint64_t at_ms); /* somebody's turn comes then */
 void gossip_content_tick(struct gossip *g);
 uint64_t gossip_content_wake_ms(const struct gossip *g);
 

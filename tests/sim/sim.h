@@ -70,6 +70,8 @@ struct sim_node {
     struct gossip *core; /* NULL: not running */
     unsigned number;
     const char *label;
+    uint8_t ring[3][GOSSIP_KEY_BYTES]; /* the key file */
+    size_t ring_keys;
     struct gossip_addr addr;
     uint64_t id, boot; /* persisted; id 0: none yet */
     uint64_t wake_us;
@@ -149,10 +151,15 @@ void sim_run(struct sim *s, uint64_t ms);
 #define SIM_SEEDS_NONE SIZE_MAX
 void sim_start(struct sim *s, size_t node, size_t seeds);
 void sim_start_all(struct sim *s);
+/* Bootstrap says: so many others at random, and us too, as DNS does. */
+void sim_seed(struct sim *s, size_t node, size_t seeds);
 void sim_kill(struct sim *s, size_t node);  /* SIGKILL */
 void sim_leave(struct sim *s, size_t node); /* SIGTERM: says LEFT, ends half a second on */
 void sim_stall(struct sim *s, size_t node, uint64_t ms); /* does not run; packets wait */
-void sim_forget_disk(struct sim *s, size_t node);        /* a new id at the next start */
+/* The node's key file changes, and is read. */
+void sim_set_keys(struct sim *s, size_t node, const uint8_t (*keys)[GOSSIP_KEY_BYTES],
+                  size_t count);
+void sim_forget_disk(struct sim *s, size_t node); /* a new id at the next start */
 void sim_event(struct sim *s, size_t node, struct gossip_event *event);
 struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* a running one; NULL */
 struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr);

@@ -1,6 +1,8 @@
 /* trouble.c - worse networks, many nodes at once, places and times that change. */
 #include "sim.h"
 
+#include <string.h>
+
 /* --- worse networks --- */
 
 static void run_loss1(struct sim *s)
@@ -254,6 +256,42 @@ static void run_clock_steps(struct sim *s)
     sim_settle(s);
 }
 
+/* One key replaces another, file by file over a minute for each of the three steps. */
+static void run_key_rotation(struct sim *s)
+{
+    static const uint8_t old_key[32] = {1}, new_key[32] = {2};
+    uint8_t rings[4][2][GOSSIP_KEY_BYTES] = {{{0}}};
+    static const size_t counts[4] = {1, 2, 2, 1};
+    memcpy(rings[0][0], old_key, 32);
+    memcpy(rings[1][0], old_key, 32);
+    memcpy(rings[1][1], new_key, 32);
+    memcpy(rings[2][0], new_key, 32);
+    memcpy(rings[2][1], old_key, 32);
+    memcpy(rings[3][0], new_key, 32);
+    for (size_t i = 0; i < s->node_count; i++) {
+        sim_set_keys(s, i, (const uint8_t(*)[GOSSIP_KEY_BYTES])rings[0], counts[0]);
+    }
+    sim_start_with_content(s, 10);
+    sim_run(s, 8000);
+    for (size_t step = 1; step < 4; step++) {
+        size_t first = sim_random(s) % s->node_count;
+        for (size_t k = 0; k < s->node_count; k++) {
+            size_t i = (first + k) % s->node_count;
+            sim_set_keys(s, i, (const uint8_t(*)[GOSSIP_KEY_BYTES])rings[step], counts[step]);
+            sim_run(s, 60000 / s->node_count);
+        }
+        sim_announce_some(s, 5, SIM_VISIBLE_MS);
+    }
+    for (size_t i = 0; i < s->node_count; i++) {
+        struct gossip_stats stats;
+        gossip_stats(s->nodes[i].core, &stats);
+        if (stats.suspicions > 0 || stats.drop_key > 0 || stats.drop_seal > 0) {
+            sim_violation(s, "node %zu lost packets or peers while keys were rotated", i);
+        }
+    }
+    sim_settle(s);
+}
+
 const struct sim_scenario sim_trouble_scenarios[] = {
     {"loss1", "1 % loss", 30, run_loss1, false},
     {"loss5", "5 % loss", 30, run_loss5, false},
@@ -273,5 +311,6 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"address-reuse", "new nodes and other clusters at old addresses", 10, run_address_reuse,
      false},
     {"clock-steps", "wall clocks jump by up to a day", 8, run_clock_steps, false},
+    {"key-rotation", "one key replaces another, node by node", 12, run_key_rotation, false},
     {0},
 };

@@ -94,7 +94,7 @@ static void arm(struct sim *s, struct sim_node *n, uint64_t wake_ms)
 static uint64_t cpu_ns(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
@@ -266,8 +266,7 @@ void sim_done(struct sim *s)
     sim_check_done(s);
 }
 
-/* What bootstrap says: a few others at random, and us too, as DNS does. */
-static void give_seeds(struct sim *s, size_t node, size_t seeds)
+void sim_seed(struct sim *s, size_t node, size_t seeds)
 {
     struct gossip_addr addrs[64];
     size_t count = 0;
@@ -297,6 +296,8 @@ static void be_born(struct sim *s, struct sim_node *n)
     }
     n->boot = n->boot + 1 > wall_ms ? n->boot + 1 : wall_ms;
     struct gossip_config config = {.label = n->label,
+                                   .keys = (const uint8_t(*)[GOSSIP_KEY_BYTES])n->ring,
+                                   .key_count = n->ring_keys,
                                    .id = n->id,
                                    .boot_ms = n->boot,
                                    .self = {.addrs = {n->addr},
@@ -334,7 +335,7 @@ void sim_start(struct sim *s, size_t node, size_t seeds)
         sim_keys_add(&n->ever, n->own_key);
     }
     if (seeds != SIM_SEEDS_NONE) {
-        give_seeds(s, node, seeds);
+        sim_seed(s, node, seeds);
     }
     struct gossip_event listed = {.kind = GOSSIP_LOCAL_ADD, .keys = {n->held.keys, n->held.count}};
     sim_event(s, node, &listed);
@@ -368,6 +369,14 @@ void sim_leave(struct sim *s, size_t node)
 void sim_stall(struct sim *s, size_t node, uint64_t ms)
 {
     s->nodes[node].stalled_until_us = s->now_us + ms * 1000;
+}
+
+void sim_set_keys(struct sim *s, size_t node, const uint8_t (*keys)[GOSSIP_KEY_BYTES], size_t count)
+{
+    struct sim_node *n = &s->nodes[node];
+    memcpy(n->ring, keys, count * GOSSIP_KEY_BYTES);
+    n->ring_keys = count;
+    CHECK(!n->core || gossip_set_keys(n->core, n->label, keys, count) == 0);
 }
 
 void sim_forget_disk(struct sim *s, size_t node)

@@ -159,6 +159,67 @@ static void a_snapshot_that_breaks_off_changes_nothing(void **state)
     finish();
 }
 
+/* A key that member i holds: many, some, few, or just one of them. */
+static bool has_key(size_t i, size_t k)
+{
+    static const size_t every[] = {1, 2, 3, 7, 40, 290, 600};
+    return i % every[k % 7] == k % every[k % 7];
+}
+
+#define CROWD 700
+#define CROWD_KEYS 70
+
+static void meet_crowd(struct gossip *g)
+{
+    for (size_t i = 1; i < CROWD; i++) {
+        struct gossip_alive a = {
+            .id = i + 5000, .boot = 9, .salt = 1, .gossip_port = 5001, .registry_port = 5000};
+        uint64_t keys[CROWD_KEYS], hash = 0;
+        size_t count = 0;
+        a.addrs[0] = (struct gossip_addr){
+            .family = GOSSIP_IPV4, .ip = {10, 9, (uint8_t)(i / 200), (uint8_t)(i % 200 + 1)}};
+        gossip_hear_alive(g, &a, a.id);
+        for (size_t k = 0; k < CROWD_KEYS; k++) {
+            if (has_key(i, k)) {
+                keys[count++] = gossip_mix(k);
+                hash ^= gossip_mix(gossip_mix(k));
+            }
+        }
+        gossip_take_set(g, gossip_members_get(&g->members, a.id), 1, hash, keys, count);
+    }
+}
+
+static void a_snapshot_of_many_carries_common_and_rare_keys_alike(void **state)
+{
+    (void)state;
+    struct buf body;
+    meet_and_ask();
+    buf_init(&body, 1 << 20);
+    t.core[0]->effects = t.core[1]->effects = &t.effects;
+    meet_crowd(t.core[0]);
+    assert_int_equal(gossip_snapshot_build(t.core[0], &body), 0);
+    /* Cut anywhere it is refused whole. */
+    for (size_t n = 0; n < body.len; n += n < 200 ? 1 : 97) {
+        uint8_t *cut = malloc(n + 1);
+        assert_non_null(cut);
+        memcpy(cut, body.data, n);
+        assert_int_not_equal(gossip_snapshot_apply(t.core[1], 1, cut, n), 0);
+        free(cut);
+    }
+    assert_int_equal(t.core[1]->stats.snapshots_applied, 0);
+    assert_int_equal(gossip_snapshot_apply(t.core[1], 1, (uint8_t *)body.data, body.len), 0);
+    for (size_t i = 1; i < CROWD; i++) {
+        const struct gossip_member *m = gossip_members_get(&t.core[1]->members, i + 5000);
+        assert_non_null(m);
+        for (size_t k = 0; k < CROWD_KEYS; k++) {
+            assert_int_equal(gossip_index_has(t.core[1]->index, gossip_mix(k), m->slot),
+                             has_key(i, k));
+        }
+    }
+    buf_done(&body);
+    finish();
+}
+
 static void unknown_paths_and_members_are_not_found(void **state)
 {
     (void)state;
@@ -189,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_fills_the_index),
         cmocka_unit_test(an_answer_to_another_request_or_cut_or_changed_is_not_believed),
         cmocka_unit_test(a_snapshot_that_breaks_off_changes_nothing),
+        cmocka_unit_test(a_snapshot_of_many_carries_common_and_rare_keys_alike),
         cmocka_unit_test(unknown_paths_and_members_are_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,36 @@ static void a_key_has_its_holders_in_order_whatever_their_number(void **state)
     gossip_index_free(x);
 }
 
+static void a_walk_from_anywhere_meets_each_holder_once(void **state)
+{
+    (void)state;
+    static const unsigned counts[] = {1, 2, 3, 4, 9, 60, 700}; /* inline, lists, a bitmap */
+    for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+        struct gossip_index *x;
+        struct gossip_index_walk walk;
+        assert_int_equal(gossip_index_new(1, &x), 0);
+        assert_false(gossip_index_walk(x, 42, 0, &walk));
+        for (unsigned i = 0; i < counts[c]; i++) {
+            assert_int_equal(gossip_index_add(x, 42, (uint16_t)(i * 3 + 5)), 1);
+        }
+        for (uint32_t start = 0; start < 3 * counts[c] + 70; start++) {
+            static unsigned met[4096];
+            uint16_t slot;
+            unsigned total = 0;
+            memset(met, 0, sizeof(met));
+            assert_true(gossip_index_walk(x, 42, start, &walk));
+            while (gossip_index_walk_next(&walk, &slot)) {
+                assert_true(slot < 4096 && met[slot] == 0);
+                assert_true(gossip_index_has(x, 42, slot));
+                met[slot] = 1;
+                total++;
+            }
+            assert_int_equal(total, counts[c]);
+        }
+        gossip_index_free(x);
+    }
+}
+
 #define KEYS 300
 #define SLOTS 200
 
@@ -134,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_has_its_holders_in_order_whatever_their_number),
+        cmocka_unit_test(a_walk_from_anywhere_meets_each_holder_once),
         cmocka_unit_test(the_index_agrees_with_a_plain_table),
         cmocka_unit_test(clearing_a_column_misses_no_entry_that_moves),
         cmocka_unit_test(memory_running_out_changes_nothing),
