@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 
 from . import web
 from .net import LabError
@@ -71,7 +72,19 @@ class Spegel(Process):
 
     def stop(self, timeout_s=EXIT_TIMEOUT_S):
         self._asked_to_end = True
-        return super().stop(timeout_s)
+        try:
+            return super().stop(timeout_s)
+        except LabError:
+            if not self._hangs_in_leak_check():
+                raise
+            warnings.warn(f"LeakSanitizer hangs in spegel on {self.host.name}, leaks unknown")
+            self.kill()
+            return 0
+
+    def _hangs_in_leak_check(self):
+        """LeakSanitizer stops all threads with ptrace once the program is over. One exit in
+        hundreds, on a busy machine, a thread never stops and it waits for ever."""
+        return '"msg":"ended"' in self.log_tail(1) and "ptrace_stop" in self.threads()
 
     def kill(self):
         self._asked_to_end = True
