@@ -50,7 +50,7 @@ static void put_number(struct exposition *e, double value)
     if (value == floor(value) && fabs(value) < 1e15) {
         (void)snprintf(text, sizeof text, "%.0f", value);
     } else {
-        (void)snprintf(text, sizeof text, "%.9g", value);
+        (void)snprintf(text, sizeof text, "%.15g", value);
     }
     put(e, text);
 }
