@@ -1,22 +1,7 @@
-"""Says once, visibly, why the chart's tests are skipped where there is no helm.
-
-helm is $HELM, else what `./dev chart` installed (build/tools/helm), else the one on PATH.
-"""
-
-import os
-import pathlib
-import shutil
+"""Says once, visibly, why the chart's tests are skipped where there is no helm."""
 
 import pytest
-from render import EVERYTHING, render
-
-TOP = pathlib.Path(__file__).resolve().parents[2]
-
-
-def find_helm():
-    named = os.environ.get("HELM")
-    installed = TOP / "build/tools/helm"
-    return named or (str(installed) if installed.exists() else shutil.which("helm"))
+from render import EVERYTHING, find_helm, render
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """Renders the chart and finds things in what comes out."""
 
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 
 import yaml
@@ -14,6 +16,13 @@ IMAGE = {"image": {"repository": "registry.example/spegel"}}
 
 # What this chart renders when monitoring and autoscaling are there.
 API_VERSIONS = ["autoscaling.k8s.io/v1", "monitoring.coreos.com/v1"]
+
+
+def find_helm():
+    """$HELM, else what `./dev chart` installed, else the one on PATH; None without any."""
+    installed = TOP / "build/tools/helm"
+    return os.environ.get("HELM") or (str(installed) if installed.exists() else
+                                      shutil.which("helm"))
 
 
 class RenderError(Exception):

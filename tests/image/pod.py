@@ -1,0 +1,116 @@
+"""Runs a container of a rendered pod in the lab: the same image, arguments, environment, mounts and
+rights, by the node's own containerd. What the kubelet would add is added here, and nothing else."""
+
+import os
+
+# What ctr gives a container; a securityContext that drops ALL has each of them dropped.
+CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
+                "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"]
+
+
+def import_image(node, archive):
+    """Imports the image; its name in containerd."""
+    node.containerd.ctr("images", "import", "--snapshotter", node.containerd.snapshotter,
+                        "--base-name", "registry.example/spegel", "--digests", str(archive))
+    [name] = [line for line in node.containerd.ctr("images", "list", "-q").splitlines()
+              if line.startswith("registry.example/spegel@")]
+    return name
+
+
+class Pod:
+    """A container of a rendered pod, running on a node."""
+
+    def __init__(self, node, image, spec, kind="containers"):
+        self.node, [self.container] = node, spec[kind]
+        self.name = self.container["name"]
+        self.log_path = os.path.join(node.directory, f"{self.name}.log")
+        node.containerd.ctr("run", "-d", "--net-host",
+                            "--snapshotter", node.containerd.snapshotter,
+                            "--log-uri", f"file://{self.log_path}",
+                            *self._rights(), *self._mounts(spec), *self._environment(),
+                            image, self.name, "/usr/local/bin/spegel", *self._arguments())
+
+    def _rights(self):
+        context = dict(self.container["securityContext"])
+        flags = []
+        # The image names no user, and so ctr takes root.
+        assert context.pop("runAsUser") == context.pop("runAsGroup") == 0
+        if context.pop("readOnlyRootFilesystem"):
+            flags.append("--read-only")
+        if context.pop("capabilities") == {"drop": ["ALL"]}:
+            for capability in CAPABILITIES:
+                flags += ["--cap-drop", f"CAP_{capability}"]
+        if context.pop("seccompProfile") == {"type": "RuntimeDefault"}:
+            flags.append("--seccomp")
+        # ctr always says no new privileges, which is what this one asks for.
+        assert context == {"allowPrivilegeEscalation": False}, "a right that is not applied here"
+        return flags
+
+    def _mounts(self, spec):
+        volumes = {v["name"]: v["hostPath"] for v in spec.get("volumes") or []}
+        for mount in self.container.get("volumeMounts") or []:
+            source = volumes[mount["name"]]
+            if source["type"] == "DirectoryOrCreate":
+                os.makedirs(source["path"], exist_ok=True)
+            options = ["rbind", "ro" if mount.get("readOnly") else "rw",
+                       "rslave" if mount.get("mountPropagation") == "HostToContainer" else
+                       "rprivate"]
+            yield "--mount"
+            yield (f"type=bind,src={source['path']},dst={mount['mountPath']},"
+                   f"options={':'.join(options)}")
+
+    def _values(self):
+        fields = {"status.hostIP": self.node.ip, "status.podIP": self.node.ip,
+                  "status.podIPs": f"{self.node.ip},{self.node.ip6}",
+                  "metadata.labels['topology.kubernetes.io/zone']": ""}
+        for entry in self.container.get("env") or []:
+            value = entry.get("value")
+            yield entry["name"], (value if value is not None else
+                                  fields[entry["valueFrom"]["fieldRef"]["fieldPath"]])
+
+    def _environment(self):
+        for name, value in self._values():
+            yield "--env"
+            yield f"{name}={value}"
+
+    def _arguments(self):
+        for argument in self.container["args"]:
+            for name, value in self._values():
+                argument = argument.replace(f"$({name})", value)
+            yield argument
+
+    def _task(self):
+        """(pid, status) of the container, None once it is gone."""
+        for line in self.node.containerd.ctr("tasks", "list").splitlines()[1:]:
+            name, pid, status = line.split()
+            if name == self.name:
+                return int(pid), status
+        return None
+
+    def kernel_status(self):
+        """/proc/<pid>/status as a dictionary."""
+        with open(f"/proc/{self._task()[0]}/status", encoding="utf-8") as f:
+            return {key: value.strip() for key, _, value in (line.partition(":") for line in f)}
+
+    def running(self):
+        task = self._task()
+        return task is not None and task[1] == "RUNNING"
+
+    def stop(self, lab):
+        """SIGTERM, as the kubelet does; the exit code."""
+        if self.running():
+            self.node.containerd.ctr("tasks", "kill", "--signal", "SIGTERM", self.name)
+        return self.wait(lab)
+
+    def wait(self, lab):
+        """Waits for its end and removes it; the exit code."""
+        lab.settle(lambda: not self.running(), 25, f"{self.name} to end")
+        done = self.node.host.run(["ctr", "--address", self.node.containerd.socket, "-n",
+                                   self.node.containerd.NAMESPACE, "tasks", "delete", self.name],
+                                  check=False)
+        self.node.containerd.ctr("containers", "delete", self.name)
+        return done.returncode
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
