@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the Dockerfile without a registry: debootstrap makes the Debian base that it asks for, and
-# buildah builds on that. Wants root. Writes build/image/spegel.tar, an OCI archive.
+# buildah builds on that. Wants root. Writes build/image/spegel.tar, an OCI archive, and its SBOM,
+# build/image/spegel.spdx.json.
 #
 #   deps/image.sh [TAG]
 set -eu
@@ -42,6 +43,8 @@ images bud --isolation chroot --pull-never --layers=false --identity-label=false
 }
 rm -f "$out/spegel.tar"
 images push -q "$tag" "oci-archive:$out/spegel.tar:$tag"
+
+/usr/bin/python3 deps/sbom.py "$out/spegel.tar" >"$out/spegel.spdx.json"
 
 rm -rf "$out/layout"
 mkdir "$out/layout"

@@ -11,7 +11,9 @@ import tarfile
 
 import pytest
 
-ARCHIVE = pathlib.Path(__file__).resolve().parents[2] / "build/image/spegel.tar"
+TOP = pathlib.Path(__file__).resolve().parents[2]
+ARCHIVE = TOP / "build/image/spegel.tar"
+SBOM = TOP / "deps/sbom.py"
 PROGRAM = "usr/local/bin/spegel"
 COMPRESSED_BYTES_MAX = 9_500_000
 
@@ -110,6 +112,26 @@ def test_every_package_in_it_is_named_with_its_version_and_licence(root):
         assert f"Package: {name}\n" in status and re.search(r"^Version: \S+$", status, re.M)
         assert (root / "usr/share/doc" / name / "copyright").stat().st_size > 0
     assert "MIT" in (root / "usr/share/doc/spegel/copyright").read_text()
+
+
+def test_the_sbom_names_the_same_packages(root, layout):
+    made = subprocess.run(["/usr/bin/python3", SBOM, ARCHIVE], check=True, capture_output=True,
+                          text=True).stdout
+    assert made == ARCHIVE.with_name("spegel.spdx.json").read_text()
+    document = json.loads(made)
+    [entry] = json.loads((layout / "index.json").read_text())["manifests"]
+    assert document["documentNamespace"] == "urn:oci:" + entry["digest"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["creationInfo"]["created"])
+    program, *others = document["packages"]
+    assert program["name"] == "spegel" and program["licenseDeclared"] == "MIT"
+    status = root / "var/lib/dpkg/status.d"
+    assert [p["name"] for p in others] == sorted(p.name for p in status.iterdir())
+    for package in others:
+        assert f"\nVersion: {package['versionInfo']}\n" in (status / package["name"]).read_text()
+    ids = [p["SPDXID"] for p in document["packages"]]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch("SPDXRef-[A-Za-z0-9.-]+", i) for i in ids)
+    assert {r["relatedSpdxElement"] for r in document["relationships"]} == set(ids)
 
 
 def test_it_runs_with_nothing_else_there(root, config):
