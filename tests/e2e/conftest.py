@@ -1,9 +1,9 @@
 """Makes `import lab` work, and says once, visibly, why tests that need it are skipped.
 
-The program under test is $SPEGEL, else build/spegel. To run everything under ASan and UBSan too:
+The program under test is $SPEGEL, else build/spegel. `./dev test` goes on to the sanitized one by
+itself; by hand, after `./dev unit` has built it:
 
-    cmake -G Ninja -S . -B build/sanitize -DSPEGEL_SANITIZE=ON && ninja -C build/sanitize
-    SPEGEL=$PWD/build/sanitize/spegel ./dev test tests/e2e
+    SPEGEL=$PWD/build/sanitize/spegel ./dev test tests/e2e/test_faults.py
 
 The lab fails a test whose daemon wrote a report. Limits on time and memory are left out then, as
 they are with SPEGEL_UNTIMED=1. Logs of failed labs are kept under build/lab/logs/.
