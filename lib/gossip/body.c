@@ -2,12 +2,10 @@
  *
  *     set       format u8 | ALIVE message | keys u32 | key u64 ...
  *     snapshot  format u8 | members u32 | ALIVE message ... |
- *               keys u32 | (key u64 | holders u16 | holder u16 ...) ...
+ *               keys u32 | (key u64 | holders, see holders.h) ...
  *
- * A holder is the number of an ALIVE above, from 0, in rising order. Of three forms the shortest is
- * used: the numbers themselves; with the top bit of `holders` set, a bitmap over all members,
- * lowest bit first; with the next bit set, a byte for each holder, the distance from the one before
- * (from -1), where 0 stands for 255 more, and the bytes' number u16 first. */
+ * A holder is the number of an ALIVE above, from 0. */
+#include "gossip/holders.h"
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -15,19 +13,10 @@
 #include <string.h>
 
 #define FORMAT 1
-#define BITMAP 0x8000U
-#define GAPS 0x4000U
 
 static int append(struct buf *b, const void *bytes, size_t n)
 {
     return buf_append(b, bytes, n);
-}
-
-static int append16(struct buf *b, uint16_t v)
-{
-    uint8_t bytes[2];
-    gossip_store16(bytes, v);
-    return append(b, bytes, sizeof(bytes));
 }
 
 static int append32(struct buf *b, uint32_t v)
@@ -78,25 +67,6 @@ static bool in_snapshot(const struct gossip_member *m)
     return gossip_member_is_live(m) && m->addrs[0].family != GOSSIP_NO_ADDR;
 }
 
-/* Distances of holder numbers, from 1, as bytes; 0: more than fit into max. */
-static size_t write_gaps(const uint16_t *holders, size_t count, uint8_t *bytes, size_t max)
-{
-    size_t n = 0;
-    unsigned last = 0;
-    for (size_t i = 0; i < count; i++) {
-        unsigned gap = holders[i] - last;
-        for (; gap > 255 && n < max; gap -= 255) {
-            bytes[n++] = 0;
-        }
-        if (n == max) {
-            return 0;
-        }
-        bytes[n++] = (uint8_t)gap;
-        last = holders[i];
-    }
-    return n;
-}
-
 /* One key with those of its holders that are in the snapshot. `number` is by slot, from 1, and
  * rises with it; `holders` and `bytes` have room for all members. */
 struct key_writer {
@@ -126,34 +96,12 @@ static int append_key(struct buf *b, const struct gossip *g, uint64_t key,
                       const struct key_writer *w, uint32_t *keys)
 {
     size_t count = holders_in_snapshot(g, key, w);
-    size_t bitmap_bytes = (w->members + 7) / 8, list_bytes = 2 * count;
     if (count == 0) {
         return 0;
     }
     (*keys)++;
-    size_t shortest = list_bytes < bitmap_bytes ? list_bytes : bitmap_bytes;
-    size_t gap_bytes = 0;
-    if (count < GAPS && shortest > 2) {
-        gap_bytes = write_gaps(w->holders, count, w->bytes, shortest - 2);
-    }
     int error = append64(b, key);
-    if (gap_bytes) {
-        error = error ? error : append16(b, (uint16_t)(count | GAPS));
-        error = error ? error : append16(b, (uint16_t)gap_bytes);
-        return error ? error : append(b, w->bytes, gap_bytes);
-    }
-    memset(w->bytes, 0, shortest);
-    for (size_t i = 0; i < count; i++) {
-        uint16_t holder = (uint16_t)(w->holders[i] - 1);
-        if (list_bytes <= bitmap_bytes) {
-            gossip_store16(w->bytes + 2 * i, holder);
-        } else {
-            w->bytes[holder / 8] |= (uint8_t)(1U << (holder % 8));
-        }
-    }
-    unsigned form = list_bytes <= bitmap_bytes ? 0 : BITMAP;
-    error = error ? error : append16(b, (uint16_t)(count | form));
-    return error ? error : append(b, w->bytes, shortest);
+    return error ? error : gossip_holders_append(b, w->holders, count, w->members, w->bytes);
 }
 
 int gossip_snapshot_build(struct gossip *g, struct buf *b)
@@ -165,7 +113,8 @@ int gossip_snapshot_build(struct gossip *g, struct buf *b)
     size_t cursor = 0, slots = g->members.slots;
     uint16_t *number = calloc(slots, 2 * sizeof(*number));
     uint8_t *bytes = malloc(slots / 8 + 2);
-    struct key_writer w = {.number = number, .holders = number + slots, .bytes = bytes};
+    struct key_writer w = {
+        .number = number, .holders = number ? number + slots : NULL, .bytes = bytes};
     int error = number && bytes ? append(b, &format, 1) : -ENOMEM;
     size_t members_at = b->len;
     error = error ? error : append32(b, 0);
@@ -269,67 +218,6 @@ struct told {
     uint32_t count;
 };
 
-/* The next holder of a key, whatever its form. */
-struct holder_reader {
-    const uint8_t *bytes, *end;
-    size_t left, at; /* holders, for lists; the last holder's number from 1, or the bit */
-    unsigned form;
-};
-
-static int holders_begin(struct gossip_reader *r, size_t members, struct holder_reader *ret_h)
-{
-    uint16_t head = gossip_read16(r);
-    struct holder_reader h = {.form = head & (BITMAP | GAPS)};
-    size_t n;
-    if (head & BITMAP) {
-        h.form = BITMAP;
-        h.left = members;
-        n = (members + 7) / 8;
-    } else if (head & GAPS) {
-        h.left = head & ~GAPS;
-        n = gossip_read16(r);
-    } else {
-        h.left = head;
-        n = h.left * 2;
-    }
-    h.bytes = gossip_read_bytes(r, n);
-    h.end = h.bytes ? h.bytes + n : NULL;
-    *ret_h = h;
-    return h.bytes && !r->failed ? 0 : -EPROTO;
-}
-
-/* 1 with a number from 0, 0 at the end, -EPROTO. */
-static int holders_next(struct holder_reader *h, size_t *ret_holder)
-{
-    if (h->form == BITMAP) {
-        for (; h->at < h->left; h->at++) {
-            if (h->bytes[h->at / 8] >> (h->at % 8) & 1) {
-                *ret_holder = h->at++;
-                return 1;
-            }
-        }
-        return 0;
-    }
-    if (h->left == 0) {
-        return 0;
-    }
-    h->left--;
-    if (h->form != GAPS) {
-        *ret_holder = gossip_load16(h->bytes);
-        h->bytes += 2;
-        return 1;
-    }
-    for (; h->bytes < h->end && *h->bytes == 0; h->bytes++) {
-        h->at += 255;
-    }
-    if (h->bytes == h->end) {
-        return -EPROTO;
-    }
-    h->at += *h->bytes++;
-    *ret_holder = h->at - 1;
-    return 1;
-}
-
 /* Calls for each (key, holder) of the key part; `take` false: only checks and sums up. */
 static int walk_keys(struct gossip *g, struct gossip_reader r, struct told *told, size_t members,
                      bool take)
@@ -337,9 +225,9 @@ static int walk_keys(struct gossip *g, struct gossip_reader r, struct told *told
     size_t keys = gossip_read32(&r), holder;
     for (size_t i = 0; i < keys; i++) {
         uint64_t key = gossip_read64(&r), mixed = gossip_mix(key);
-        struct holder_reader h;
-        int got = holders_begin(&r, members, &h);
-        while (got == 0 && (got = holders_next(&h, &holder)) == 1) {
+        struct gossip_holders h;
+        int got = gossip_holders_read(&r, members, &h);
+        while (got == 0 && (got = gossip_holders_next(&h, &holder)) == 1) {
             if (holder >= members) {
                 return -EPROTO;
             }

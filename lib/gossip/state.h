@@ -6,7 +6,7 @@
  *     probe.c      who answers pings
  *     content.c    sets: local changes, others' changes, what to pull
  *     fetch.c      bulk asked for over HTTP
- *     body.c       sets and snapshots as HTTP bodies
+ *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     join.c       bootstrap, strangers, readiness
