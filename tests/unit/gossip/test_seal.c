@@ -107,6 +107,39 @@ static void every_key_of_the_ring_is_accepted_and_the_first_sends(void **state)
     assert_int_equal(gossip_seal_new("label", both, 4, &none), -EINVAL);
 }
 
+/* Old first; old, then new beside it; new first; new alone. */
+static void a_ring_that_changes_loses_nothing_and_never_repeats_a_nonce(void **state)
+{
+    (void)state;
+    static const uint8_t rings[4][2][32] = {{{1}}, {{1}, {2}}, {{2}, {1}}, {{2}}};
+    static const size_t counts[4] = {1, 2, 2, 1};
+    static const uint8_t four[4][32] = {{1}, {2}, {3}, {4}};
+    struct gossip_seal *a = seal_new("label", rings[0], 1), *b = seal_new("label", rings[0], 1);
+    uint8_t sealed[64], out[64];
+    struct gossip_header h;
+    uint64_t counter = 0;
+    for (size_t step = 1; step < 4; step++) {
+        assert_int_equal(gossip_seal_set_keys(a, "label", rings[step], counts[step]), 0);
+        for (size_t round = 0; round < 2; round++) { /* b has not read the file yet, then has */
+            assert_int_equal(gossip_seal_write(a, &packet, (const uint8_t *)"hello", 5, sealed), 0);
+            assert_int_equal(gossip_seal_peek(sealed, 45, &h), 0);
+            assert_true(h.counter > counter);
+            counter = h.counter;
+            assert_int_equal(open_bytes(b, &packet, sealed, 45, out), 0);
+            assert_int_equal(gossip_seal_write(b, &packet, (const uint8_t *)"hello", 5, sealed), 0);
+            assert_int_equal(open_bytes(a, &packet, sealed, 45, out), 0);
+            assert_int_equal(gossip_seal_set_keys(b, "label", rings[step], counts[step]), 0);
+        }
+    }
+    /* The old key is worth nothing now; too many keys change nothing. */
+    assert_int_equal(gossip_seal_set_keys(a, "label", four, 4), -EINVAL);
+    assert_int_equal(gossip_seal_set_keys(b, "label", rings[0], 1), 0);
+    assert_int_equal(gossip_seal_write(b, &packet, (const uint8_t *)"hello", 5, sealed), 0);
+    assert_int_not_equal(open_bytes(a, &packet, sealed, 45, out), 0);
+    gossip_seal_free(a);
+    gossip_seal_free(b);
+}
+
 static void a_counter_is_accepted_once_and_only_while_recent(void **state)
 {
     (void)state;
@@ -161,6 +194,7 @@ int main(void)
         cmocka_unit_test(another_label_is_another_cluster),
         cmocka_unit_test(one_kind_of_body_cannot_be_passed_off_as_another),
         cmocka_unit_test(every_key_of_the_ring_is_accepted_and_the_first_sends),
+        cmocka_unit_test(a_ring_that_changes_loses_nothing_and_never_repeats_a_nonce),
         cmocka_unit_test(a_counter_is_accepted_once_and_only_while_recent),
         cmocka_unit_test(the_window_agrees_with_a_list_of_everything_seen),
     };
