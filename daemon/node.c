@@ -227,7 +227,7 @@ static int node_start_cluster(struct node *n, struct error *err)
     }
     int r = cluster_new(n->loop, n->fetcher, &config, &n->cluster, err);
     free(targets);
-    return r < 0 ? error_wrap(err, r, "--router-addr") : 0;
+    return r;
 }
 
 static int node_start_stores(struct node *n, struct error *err)

@@ -80,15 +80,12 @@ static void cluster_note(struct cluster *c, const struct gossip_note *note)
     }
 }
 
-static void cluster_persist(struct cluster *c)
+static int cluster_persist(struct cluster *c, struct error *err)
 {
-    struct error err;
     struct gossip_identity now = gossip_identity(c->core);
     struct identity identity = {.id = now.id, .boot_ms = now.boot_ms};
     (void)gossip_id_format(now.id, c->id_text);
-    if (identity_save(c->data_dir, c->label, &identity, &err) < 0) {
-        log_warn("the node's identity could not be kept", LOG_STR("err", err.text));
-    }
+    return identity_save(c->data_dir, c->label, &identity, err);
 }
 
 static void cluster_step(struct cluster *c, struct gossip_event *event)
@@ -112,7 +109,10 @@ static void cluster_step(struct cluster *c, struct gossip_event *event)
         cluster_note(c, &c->effects.notes[i]);
     }
     if (c->effects.persist) {
-        cluster_persist(c);
+        struct error err;
+        if (cluster_persist(c, &err) < 0) {
+            log_warn("the node's identity could not be kept", LOG_STR("err", err.text));
+        }
     }
     uint64_t wake_at_ms = c->effects.wake_at_ms;
     (void)timer_start(&c->timer, wake_at_ms > event->now_ms ? wake_at_ms - event->now_ms : 0);
@@ -249,8 +249,8 @@ static int cluster_make_core(struct cluster *c, struct error *err)
     if (r < 0) {
         return error_set(err, r, "gossip: %s", strerror(-r));
     }
-    cluster_persist(c);
-    return 0;
+    r = cluster_persist(c, err);
+    return r < 0 ? error_wrap(err, r, "--data-dir") : 0;
 }
 
 int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster_config *config,
@@ -271,7 +271,7 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
     int r = !c->label || (config->data_dir && !c->data_dir)
                 ? error_set(err, -ENOMEM, "out of memory")
                 : udp_new(loop, config->router_addr, cluster_receive, c, &c->udp, err);
-    r = r < 0 ? r : cluster_make_core(c, err);
+    r = r < 0 ? error_wrap(err, r, "--router-addr") : cluster_make_core(c, err);
     struct bootstrap_config bootstrap = config->bootstrap;
     bootstrap.label = c->label;
     bootstrap.found = cluster_found;

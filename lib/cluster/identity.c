@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gossip/addr.h"
@@ -77,6 +78,20 @@ int identity_load(const char *data_dir, const char *label, uint64_t wall_ms,
     return 0;
 }
 
+/* As mkdir -p; what fails shows when the file is opened. */
+static void identity_make_directory(const char *data_dir)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s", data_dir);
+    for (int i = 1; n > 0 && (size_t)n < sizeof path && i <= n; i++) {
+        if (path[i] == '/' || path[i] == 0) {
+            path[i] = 0;
+            (void)mkdir(path, 0700);
+            path[i] = i < n ? '/' : 0;
+        }
+    }
+}
+
 int identity_save(const char *data_dir, const char *label, const struct identity *identity,
                   struct error *err)
 {
@@ -87,6 +102,7 @@ int identity_save(const char *data_dir, const char *label, const struct identity
     if (identity_path(data_dir, path, sizeof path) < 0) {
         return error_set(err, -ENAMETOOLONG, "data directory %s: name too long", data_dir);
     }
+    identity_make_directory(data_dir);
     (void)snprintf(temporary, sizeof temporary, "%s.new", path);
     identity_bound(label, bound);
     FILE *f = fopen(temporary, "we");

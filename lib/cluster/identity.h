@@ -19,7 +19,8 @@ struct identity {
 int identity_load(const char *data_dir, const char *label, uint64_t wall_ms,
                   struct identity *ret_identity);
 
-/* Written beside and renamed into place. 0 or negative errno with the sentence; NULL data_dir: 0.
+/* Makes the directory if need be; written beside and renamed into place. 0 or negative errno with
+ * the sentence; NULL data_dir: 0.
  */
 int identity_save(const char *data_dir, const char *label, const struct identity *identity,
                   struct error *err);

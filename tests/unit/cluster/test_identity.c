@@ -58,12 +58,12 @@ static void without_a_directory_it_is_new_each_time(void **state)
     (void)state;
     struct identity a, b;
     assert_int_equal(identity_load(NULL, "label", 7, &a), 0);
-    assert_int_equal(identity_load("/nonexistent/dir", "label", 7, &b), 0);
+    assert_int_equal(identity_load("/proc/nowhere/dir", "label", 7, &b), 0);
     assert_true(a.id != b.id);
     struct error err;
     assert_int_equal(identity_save(NULL, "label", &a, &err), 0);
-    assert_true(identity_save("/nonexistent/dir", "label", &a, &err) < 0);
-    assert_non_null(strstr(err.text, "/nonexistent/dir"));
+    assert_true(identity_save("/proc/nowhere/dir", "label", &a, &err) < 0);
+    assert_non_null(strstr(err.text, "/proc/nowhere/dir"));
 }
 
 static int make_directory(void **state)
