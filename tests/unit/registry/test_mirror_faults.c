@@ -133,7 +133,7 @@ static void with_none_left_it_ends_in_fin_and_the_range_retry_is_404(void **stat
                        (long long)f->client.body_bytes);
         fixture_run(f, "GET", range);
         assert_int_equal(f->client.status, 404);
-        assert_true(f->client.all_ms < 20); /* and it does not wait for anybody */
+        assert_true(f->client.all_ms < 250); /* and it waits for nobody: the least of its clocks */
         fixture_tear_down((void **)&f);
     }
 }
@@ -155,7 +155,7 @@ static void frozen_holders_only_are_404_within_3_s(void **state)
     }
     fixture_get(f); /* remembered */
     assert_int_equal(f->client.status, 404);
-    assert_true(f->client.all_ms < 50);
+    assert_true(f->client.all_ms < 250);
 }
 
 static void a_refused_connection_is_passed_over_and_reported(void **state)
@@ -186,7 +186,7 @@ static void a_slow_holder_is_hedged_and_the_first_to_answer_wins(void **state)
 static void a_pause_shorter_than_the_limit_is_sat_out(void **state)
 {
     struct mirror_fixture *f = *state;
-    atomic_store(&fixture_add(f, SCRIPT_PAUSES_BODY, MIDDLE)->at_ms, 1500);
+    atomic_store(&fixture_add(f, SCRIPT_PAUSES_BODY, MIDDLE)->at_ms, 1000);
     fixture_add(f, SCRIPT_GOOD, 0);
     fixture_get(f);
     assert_whole_blob(f);
