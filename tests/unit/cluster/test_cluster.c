@@ -389,7 +389,7 @@ static void a_restart_keeps_the_id_where_there_is_a_data_directory(void **state)
     node_start(t, 0, wish);
     assert_string_equal(first, cluster_id_text(t->nodes[0].cluster));
     assert_true(gossip_identity(cluster_core(t->nodes[0].cluster)).boot_ms > boot_ms);
-    wish.data_dir = "/nonexistent"; /* warned of, and no reason not to run */
+    wish.data_dir = NULL;
     node_start(t, 1, wish);
     assert_string_not_equal(first, cluster_id_text(t->nodes[1].cluster));
 }
@@ -414,6 +414,11 @@ static void what_cannot_start_says_why(void **state)
     assert_true(cluster_new(t->loop, t->fetcher, &config, &none, &err) < 0);
     assert_non_null(strstr(err.text, "192.0.2.1"));
     config.router_addr = "127.0.0.1:0";
+    config.data_dir = "/proc/nowhere";
+    assert_true(cluster_new(t->loop, t->fetcher, &config, &none, &err) < 0);
+    assert_non_null(strstr(err.text, "--data-dir"));
+    assert_non_null(strstr(err.text, "/proc/nowhere"));
+    config.data_dir = NULL;
     SUPPORT_OUT_OF_MEMORY_SWEEP({
         err.text[0] = 0;
         if (cluster_new(t->loop, t->fetcher, &config, &none, &err) == 0) {
