@@ -209,7 +209,9 @@ def test_a_closed_lab_leaves_nothing(installed_containerd):
 
 
 HOLD_A_LAB = """
-import sys, time, lab
+import signal, sys, time, lab
+signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may run us with both ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with lab.Lab(nodes=1, daemons=False) as l:
     print(l.net.prefix, flush=True)
     {body}
