@@ -174,6 +174,7 @@ static void write_layouts(const struct node *n, struct exposition *e)
         sum.overflows += l->overflows;
         sum.unparsable_manifests += l->unparsable_manifests;
         sum.corrupt_manifests += l->corrupt_manifests;
+        sum.wrong_sizes += l->wrong_sizes;
         sum.over_limit += l->over_limit;
     }
     const struct named_count events[] = {
@@ -184,6 +185,7 @@ static void write_layouts(const struct node *n, struct exposition *e)
         {"overflow", sum.overflows},
         {"unparsable_manifest", sum.unparsable_manifests},
         {"corrupt_manifest", sum.corrupt_manifests},
+        {"wrong_size", sum.wrong_sizes},
         {"over_limit", sum.over_limit},
     };
     WRITE_NAMED(e, "spegel_layout_events_total", "What came from OCI layouts, by kind.", "kind",

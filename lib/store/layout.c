@@ -292,6 +292,7 @@ int layout_new(struct loop *loop, struct inventory *inventory, const char *dir,
         r = error_set(err, -ENOMEM, "out of memory");
     }
     if (r == 0) {
+        reader_check_sizes(l->reader);
         r = watch_new(loop, l->root.path, on_dir_event, l, &l->watch);
         r = r < 0 ? r : blob_dir_new(loop, inventory, &l->root, kick, l, &l->blobs);
         r = r < 0 ? error_set(err, r, "OCI layout %s: %s", dir, strerror(-r)) : 0;
@@ -348,5 +349,6 @@ const struct layout_counters *layout_counters(struct layout *l)
     l->counters.over_limit = blobs->over_limit;
     l->counters.unparsable_manifests = read->unparsable;
     l->counters.corrupt_manifests = read->corrupt;
+    l->counters.wrong_sizes = read->wrong_sizes;
     return &l->counters;
 }

@@ -23,7 +23,8 @@ struct layout_counters { /* since the start */
     uint64_t rescans;               /* full listings of blobs, the first included */
     uint64_t overflows;             /* of the inotify queue; each causes a rescan */
     uint64_t unparsable_manifests, corrupt_manifests;
-    uint64_t over_limit; /* blobs beyond LIMIT_LAYOUT_BLOBS */
+    uint64_t wrong_sizes; /* blobs of another size than their manifest says: withdrawn */
+    uint64_t over_limit;  /* blobs beyond LIMIT_LAYOUT_BLOBS */
 };
 
 /* DIR must be a directory; what is in it may come later. `loop` and `inventory` must outlive it.

@@ -18,6 +18,7 @@ struct reader {
     struct digest later[LIMIT_SCAN_MANIFESTS]; /* to be read again then */
     size_t later_count;
     bool kicked; /* since idle was last told */
+    bool checks_sizes;
     struct reader_counters counters;
 };
 
@@ -35,6 +36,23 @@ static void keep_for_later(struct reader *r, const struct digest *d)
     r->counters.retried++;
 }
 
+static void reader_compare_sizes(struct reader *r, const struct manifest *m)
+{
+    for (size_t i = 0; i < m->child_count; i++) {
+        const struct manifest_child *child = &m->children[i];
+        const struct inventory_blob *blob = inventory_blob(r->inventory, &child->digest);
+        if (blob && child->size_bytes >= 0 && blob->size_bytes != child->size_bytes) {
+            char text[DIGEST_TEXT_BYTES];
+            digest_format(&child->digest, text);
+            log_warn("a blob's file has another size than its manifest says: withdrawn",
+                     LOG_STR("digest", text), LOG_INT("is", blob->size_bytes),
+                     LOG_INT("said", child->size_bytes));
+            r->counters.wrong_sizes++;
+            inventory_condemn(r->inventory, &child->digest);
+        }
+    }
+}
+
 static void reader_told(void *arg, const struct digest *d, int status, const struct manifest *m,
                         const struct error *err)
 {
@@ -47,6 +65,8 @@ static void reader_told(void *arg, const struct digest *d, int status, const str
     case 0:
         if (inventory_set_manifest(r->inventory, d, m) < 0) {
             keep_for_later(r, d);
+        } else if (r->checks_sizes) {
+            reader_compare_sizes(r, m);
         }
         r->counters.read++;
         break;
@@ -156,6 +176,11 @@ int reader_new(struct loop *loop, struct inventory *inventory, void (*idle)(void
     timer_init(&r->retry, loop, reader_go, r);
     *ret_reader = r;
     return 0;
+}
+
+void reader_check_sizes(struct reader *r)
+{
+    r->checks_sizes = true;
 }
 
 void reader_free(struct reader *r)

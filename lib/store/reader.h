@@ -19,12 +19,17 @@ struct reader;
 
 struct reader_counters {
     uint64_t read, unparsable, corrupt, missing, retried;
+    uint64_t wrong_sizes; /* blobs of another size than a manifest says, see reader_check_sizes */
 };
 
 /* `idle` (may be NULL) runs from the loop, once after one or more kicks, when there is nothing left
  * to read, or nothing that can be read at the moment; both outlive the reader. 0 or -ENOMEM. */
 int reader_new(struct loop *loop, struct inventory *inventory, void (*idle)(void *arg), void *arg,
                struct reader **ret_reader);
+/* From now on a blob whose file has another size than the manifest that names it says is condemned.
+ * For stores that know sizes from nowhere else; containerd has checked a digest, so where a
+ * manifest differs it is the manifest that lies. */
+void reader_check_sizes(struct reader *r);
 void reader_free(struct reader *r); /* NULL is fine; no callback runs after */
 
 /* There may be something to read: call after telling the inventory of blobs or images. Cheap, and

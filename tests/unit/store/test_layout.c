@@ -267,6 +267,24 @@ static void a_manifest_of_zeros_is_withdrawn_until_it_is_whole_again(void **stat
     scene_done(&s);
 }
 
+static void a_layer_of_another_size_than_its_manifest_says_is_withdrawn(void **state)
+{
+    (void)state;
+    struct scene s;
+    char name[128];
+    scene_prepare(&s);
+    place_blob_name(&s.layer, name);
+    place_write(&s.place, name, "layer", 5);
+    scene_start(&s);
+    assert_true(answers(&s, "docker.io", "a", &s.manifest));
+    assert_null(inventory_blob(s.inv, &s.layer));
+    assert_int_equal(s.digests, 1);
+    assert_int_equal(layout_counters(s.layout)->wrong_sizes, 1);
+    (void)write_image(&s.place, "layer one", &s.layer); /* mended */
+    assert_true(place_until(&s.place, both_are_held, &s));
+    scene_done(&s);
+}
+
 static void what_is_no_manifest_stays_a_blob(void **state)
 {
     (void)state;
@@ -347,6 +365,7 @@ int main(void)
         cmocka_unit_test(blobs_come_and_go),
         cmocka_unit_test(the_whole_directory_may_be_replaced),
         cmocka_unit_test(a_manifest_of_zeros_is_withdrawn_until_it_is_whole_again),
+        cmocka_unit_test(a_layer_of_another_size_than_its_manifest_says_is_withdrawn),
         cmocka_unit_test(what_is_no_manifest_stays_a_blob),
         cmocka_unit_test(an_empty_directory_is_waited_for),
         cmocka_unit_test(what_is_no_directory_is_refused_by_name),
