@@ -190,8 +190,9 @@ def test_a_layer_full_of_zeros_stops_nobody_for_long_and_is_not_met_twice(anothe
             return
         s.lab.settle(lambda: s.holders[0].daemon.metric("spegel_withdrawn_total") > 0,
                      what="the holder to withdraw the blob")
-        before = s.sent.bytes
         other_node = s.lab.nodes[2]
+        wait_known(s.lab, s.reference, s.image, [other_node])
+        before = s.sent.bytes
         other_node.pull(s.reference)
         assert_holds(other_node, s.reference, s.image)
         assert s.sent.bytes - before < NEXT_TO_NOTHING
