@@ -21,6 +21,12 @@ def binary():
     return os.environ.get("SPEGEL") or os.path.join(BUILD, "spegel")
 
 
+def sanitized():
+    """Whether the program to run carries a sanitizer."""
+    with open(binary(), "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def why_missing():
     """None when there is a program to test, else a one-line reason."""
     return None if os.access(binary(), os.X_OK) else f"{binary()} is not built"
@@ -83,8 +89,12 @@ class Spegel(Process):
 
     def _hangs_in_leak_check(self):
         """LeakSanitizer stops all threads with ptrace once the program is over. One exit in
-        hundreds, on a busy machine, a thread never stops and it waits for ever."""
-        return '"msg":"ended"' in self.log_tail(1) and "ptrace_stop" in self.threads()
+        hundreds, on a busy machine, a thread never stops and it waits for ever, or the process
+        that stops them is gone and the main thread spins."""
+        if '"msg":"ended"' not in self.log_tail(1) or not sanitized():
+            return False
+        threads = self.threads()
+        return "ptrace_stop" in threads or " R running" in threads
 
     def kill(self):
         self._asked_to_end = True
