@@ -49,22 +49,8 @@ static void write_loop(const struct node *n, struct exposition *e)
                      delay->max_ms / 1000.0);
 }
 
-struct named_count {
-    const char *name;
-    uint64_t count;
-};
-
-static void write_named(struct exposition *e, const char *family, const char *help,
-                        const char *label, const struct named_count *counts, size_t n)
-{
-    exposition_family(e, family, "counter", help);
-    for (size_t i = 0; i < n; i++) {
-        exposition_sample(e, family, (struct label[]){{label, counts[i].name}, {0}},
-                          (double)counts[i].count);
-    }
-}
 #define WRITE_NAMED(e, family, help, label, counts)                                                \
-    write_named(e, family, help, label, counts, sizeof(counts) / sizeof(counts)[0])
+    exposition_named(e, family, help, label, counts, sizeof(counts) / sizeof(counts)[0])
 
 static void write_server(const struct node *n, struct exposition *e)
 {

@@ -133,3 +133,13 @@ void exposition_gauge(struct exposition *e, const char *name, const char *help, 
     exposition_family(e, name, "gauge", help);
     exposition_sample(e, name, NULL, value);
 }
+
+void exposition_named(struct exposition *e, const char *family, const char *help, const char *label,
+                      const struct named_count *counts, size_t n)
+{
+    exposition_family(e, family, "counter", help);
+    for (size_t i = 0; i < n; i++) {
+        exposition_sample(e, family, (struct label[]){{label, counts[i].name}, {0}},
+                          (double)counts[i].count);
+    }
+}

@@ -40,3 +40,11 @@ void exposition_histogram(struct exposition *e, const char *name, const struct l
 /* A family of one sample without labels. */
 void exposition_counter(struct exposition *e, const char *name, const char *help, double value);
 void exposition_gauge(struct exposition *e, const char *name, const char *help, double value);
+
+/* A counter family with one sample for each name, told apart by one label. */
+struct named_count {
+    const char *name;
+    uint64_t count;
+};
+void exposition_named(struct exposition *e, const char *family, const char *help, const char *label,
+                      const struct named_count *counts, size_t n);

@@ -26,29 +26,22 @@ void cluster_write_metrics(const struct cluster *c, struct exposition *e)
                        (double)s.bytes_in);
     exposition_counter(e, "spegel_gossip_sent_bytes_total", "Datagram bytes sent.",
                        (double)s.bytes_out);
-    exposition_family(e, "spegel_gossip_dropped_total", "counter",
-                      "Packets, records or rumours dropped, by reason.");
-    const struct {
-        const char *reason;
-        uint64_t count;
-    } drops[] = {{"short", s.drop_short},
-                 {"version", s.drop_version},
-                 {"key", s.drop_key},
-                 {"seal", s.drop_seal},
-                 {"replay", s.drop_replay},
-                 {"old_boot", s.drop_old_boot},
-                 {"malformed", s.drop_malformed},
-                 {"address", s.drop_address},
-                 {"own", s.drop_own},
-                 {"rate", s.drop_rate},
-                 {"cap", s.drop_cap},
-                 {"memory", s.drop_memory},
-                 {"unknown_type", s.skipped_messages}};
-    for (size_t i = 0; i < sizeof drops / sizeof drops[0]; i++) {
-        exposition_sample(e, "spegel_gossip_dropped_total",
-                          (struct label[]){{"reason", drops[i].reason}, {0}},
-                          (double)drops[i].count);
-    }
+    const struct named_count drops[] = {{"short", s.drop_short},
+                                        {"version", s.drop_version},
+                                        {"key", s.drop_key},
+                                        {"seal", s.drop_seal},
+                                        {"replay", s.drop_replay},
+                                        {"old_boot", s.drop_old_boot},
+                                        {"malformed", s.drop_malformed},
+                                        {"address", s.drop_address},
+                                        {"own", s.drop_own},
+                                        {"rate", s.drop_rate},
+                                        {"cap", s.drop_cap},
+                                        {"memory", s.drop_memory},
+                                        {"unknown_type", s.skipped_messages}};
+    exposition_named(e, "spegel_gossip_dropped_total",
+                     "Packets, records or rumours dropped, by reason.", "reason", drops,
+                     sizeof drops / sizeof drops[0]);
     exposition_counter(e, "spegel_gossip_probes_total", "Probes begun.", (double)s.probes);
     exposition_counter(e, "spegel_gossip_probes_failed_total", "Probes without an answer.",
                        (double)s.probes_failed);
