@@ -123,7 +123,27 @@
 #define LIMIT_GOSSIP_SUBKEYS 64                /* cached cipher contexts */
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
+
+/* --- cold rollouts (gossip/swarm.h, registry/cold.h) --- */
+#define LIMIT_SWARM_LEASES 4096        /* kept as an arbiter; then no answer: upstream */
+#define LIMIT_SWARM_PARTICIPANTS 65536 /* of all leases */
+#define LIMIT_SWARM_CHILDREN 3         /* per node and content */
+#define LIMIT_SWARM_DEPTH 6            /* of a follower */
+#define LIMIT_SWARM_ASKS 1024          /* open at once; then NONE */
+#define LIMIT_SWARM_FLIGHTS 1024       /* own downloads told of; more are not */
+#define LIMIT_SWARM_ANSWER_MS 100      /* for an arbiter to answer; then the second, then none */
+#define LIMIT_SWARM_RETRY_MS 30        /* a WANT is repeated to the same arbiter */
+#define LIMIT_SWARM_RENEW_MS 1000
+#define LIMIT_SWARM_SILENT_MS 1600      /* a leader somebody stalls on, not heard for so long */
+#define LIMIT_SWARM_BEGIN_MS 3000       /* for a leader to begin */
+#define LIMIT_SWARM_LEASE_MS 10000      /* without a RENEW, or without growth */
+#define LIMIT_SWARM_WAIT_MS 250         /* to ask again when all are busy */
+#define LIMIT_SWARM_FIRST_BYTE_MS 20000 /* a follower waits for its first byte; then upstream */
+
 #define LIMIT_HOLDING_CHANGES (1024 * 1024) /* own contents, untold yet; more are not announced */
+#define LIMIT_KEY_FILE_BYTES (16 * 1024)    /* a longer one is no key file */
+#define LIMIT_KEY_FILE_LOOK_MS 2000         /* how often it is read again */
+#define LIMIT_CLUSTER_PAGE 1000             /* members in one answer of /debug/cluster */
 
 /* --- containerd's configuration (certsd) --- */
 #define LIMIT_HOSTS_TOML_BYTES (1024 * 1024) /* a longer file of the user's is refused */

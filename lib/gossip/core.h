@@ -15,6 +15,7 @@
 
 #include "gossip/addr.h"
 #include "gossip/key.h"
+#include "gossip/swarm.h"
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -73,6 +74,9 @@ enum gossip_event_kind {
     GOSSIP_PEER_FAILED, /* the data path could not connect to `peer`: local back-off, 1 to 30 s,
                            and an immediate probe */
     GOSSIP_PEER_OK,     /* the data path got an answer from `peer`: ends its back-off */
+    GOSSIP_WANT,        /* who fetches this content? One answer follows; swarm.h */
+    GOSSIP_WANT_END,    /* the answer to this ask is not needed any more */
+    GOSSIP_FLIGHT,      /* what this node's own copy of some content does; swarm.h */
     GOSSIP_LEAVE,       /* shutting down: says LEFT; nothing is announced after it */
 };
 
@@ -105,6 +109,9 @@ struct gossip_event {
         struct gossip_self self;
         uint8_t load;
         uint64_t peer; /* node id; PEER_FAILED, PEER_OK */
+        struct gossip_want want;
+        uint32_t ask; /* WANT_END */
+        struct gossip_flight flight;
     };
 };
 
@@ -155,6 +162,8 @@ struct gossip_effects {
     size_t fetch_count, fetch_capacity;
     struct gossip_note *notes;
     size_t note_count, note_capacity;
+    struct gossip_answer *answers;
+    size_t answer_count, answer_capacity;
     uint64_t wake_at_ms; /* step a TICK then; monotonic; always set, at most 1 s ahead */
     bool persist;        /* gossip_identity() changed: write it to the data directory */
 };
@@ -197,6 +206,9 @@ struct gossip_holder {
 size_t gossip_lookup(const struct gossip *core, uint64_t key, struct gossip_holder *ret_holders,
                      size_t max);
 
+/* Where a live member's registry is; false: unknown here, or out of selection. */
+bool gossip_member_holder(const struct gossip *core, uint64_t id, struct gossip_holder *ret_holder);
+
 /* Whether this node itself announced the key. */
 bool gossip_holds(const struct gossip *core, uint64_t key);
 
@@ -235,6 +247,12 @@ struct gossip_identity {
 };
 struct gossip_identity gossip_identity(const struct gossip *core);
 
+/* --- cold rollouts --- */
+
+/* Walks the leases that this node keeps as an arbiter: start with *cursor = 0; false at the end. */
+bool gossip_leases(const struct gossip *core, size_t *cursor, struct gossip_lease_view *ret_view);
+void gossip_swarm_stats(const struct gossip *core, struct gossip_swarm_stats *ret_stats);
+
 /* --- bulk, over HTTP --- */
 
 /* Answers GET <path> under GOSSIP_PATH_PREFIX. `auth` is the request's X-Spegel-Auth, NULL when
@@ -251,6 +269,7 @@ enum gossip_class {
     GOSSIP_CLASS_RUMOUR, /* news, and accusations to their subject */
     GOSSIP_CLASS_SYNC,   /* anti-entropy, and changes that were missed */
     GOSSIP_CLASS_JOIN,   /* seeds, strangers, challenges */
+    GOSSIP_CLASS_SWARM,  /* cold rollouts */
     GOSSIP_CLASSES
 };
 
@@ -258,7 +277,8 @@ struct gossip_stats {
     /* gauges */
     uint32_t alive, suspect, dead; /* members, us not included; `dead` counts the departed too */
     uint32_t index_keys, rumours, fetches_open;
-    uint32_t behind; /* members of whose set a later version is known than held */
+    uint32_t behind;        /* members of whose set a later version is known than held */
+    uint64_t index_entries; /* keys times live members that hold them, us included */
     uint64_t index_bytes, core_bytes;
     uint32_t lifeguard_score;
     /* counters */

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "cli": {"base", "certsd"},
     "io": {"base", "oci", "http", "grpc"},
     "store": {"base", "oci", "grpc", "io"},
-    "cluster": {"base", "gossip", "io"},
+    "cluster": {"base", "oci", "gossip", "io"},
     "registry": {"base", "oci", "http", "gossip", "io", "store"},
 }
 LOOP_LIBRARIES = re.compile(r"^(uv\.h|curl/|sys/epoll\.h)")
