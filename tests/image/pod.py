@@ -20,15 +20,21 @@ def import_image(node, archive):
 class Pod:
     """A container of a rendered pod, running on a node."""
 
-    def __init__(self, node, image, spec, kind="containers"):
-        self.node, [self.container] = node, spec[kind]
+    def __init__(self, node, image, spec, name=None):
+        """`name` is the container's, of those of `spec` (init containers included), where it is not
+        the only one in `containers`."""
+        every = [*spec.get("initContainers", []), *spec["containers"]]
+        self.node = node
+        [self.container] = [c for c in every if c["name"] == name] if name else spec["containers"]
         self.name = self.container["name"]
         self.log_path = os.path.join(node.directory, f"{self.name}.log")
         node.containerd.ctr("run", "-d", "--net-host",
                             "--snapshotter", node.containerd.snapshotter,
                             "--log-uri", f"file://{self.log_path}",
                             *self._rights(), *self._mounts(spec), *self._environment(),
-                            image, self.name, "/usr/local/bin/spegel", *self._arguments())
+                            image, self.name,
+                            *self.container.get("command", ["/usr/local/bin/spegel"]),
+                            *self._arguments())
 
     def _rights(self):
         context = dict(self.container["securityContext"])

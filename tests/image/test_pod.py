@@ -64,7 +64,7 @@ def test_the_rendered_pods_mirror_and_clean_up_after_themselves(init_writes):
                   for n in nodes]
 
         for node, name, chart in zip(nodes, names, charts) if init_writes else ():
-            init = Pod(node, name, chart.pod, "initContainers")
+            init = Pod(node, name, chart.pod, "configuration")
             assert init.wait(opened) == 0, init.log()
         pods = [Pod(n, name, c.pod) for n, name, c in zip(nodes, names, charts)]
         opened.settle(lambda: all(answers(n, "/readyz") for n in nodes), 15, "the pods to be ready")

@@ -65,6 +65,13 @@ spegel.prependExisting: {"kind": "bool", "default": false}
 spegel.debugWebEnabled: {"kind": "bool", "default": true}
 spegel.clusterLabel: {"kind": "text", "default": ""}
 spegel.zone: {"kind": "text", "default": ""}
+bootstrap.service.enabled: {"kind": "bool", "default": false}
+bootstrap.service.nodePort: {"kind": "number", "default": 30000}
+bootstrap.service.annotations: {"kind": "map"}
+bootstrap.initContainer.enabled: {"kind": "bool", "default": false}
+bootstrap.initContainer.image.repository: {"kind": "text", "default": ""}
+bootstrap.initContainer.image.tag: {"kind": "text", "default": ""}
+bootstrap.mirror: {"kind": "bool", "default": false}
 cleanup.stableSeconds: {"kind": "number", "default": 30}
 cleanup.limitSeconds: {"kind": "number", "default": 270}
 livenessProbe.enabled: {"kind": "bool", "default": false}

@@ -169,6 +169,7 @@ to their lengths. The last parts of the paths count once more, since people miss
 {{- fail (printf "\n\nupdateStrategy.rollingUpdate.maxSurge is %s, but two instances cannot have one node's hostPort at a time. Leave it out, or set service.registry.usePreferSameNodeTrafficDistribution.\n" $surge) }}
 {{- end }}
 {{- end }}
+{{- include "spegel.refuseBootstrap" . }}
 {{- if le (int .V.terminationGracePeriodSeconds) 20 }}
 {{- fail "\n\nterminationGracePeriodSeconds must be more than 20, the time for which running transfers are let end.\n" }}
 {{- end }}
