@@ -12,6 +12,9 @@ void cluster_write_metrics(const struct cluster *c, struct exposition *e)
                       s.suspect);
     exposition_sample(e, "spegel_gossip_members", (struct label[]){{"state", "dead"}, {0}}, s.dead);
     exposition_gauge(e, "spegel_gossip_index_keys", "Keys in the index.", s.index_keys);
+    exposition_gauge(e, "spegel_gossip_index_entries",
+                     "Keys in the index, each once for every live member that holds it.",
+                     (double)s.index_entries);
     exposition_gauge(e, "spegel_gossip_index_bytes", "Memory of the index.", (double)s.index_bytes);
     exposition_gauge(e, "spegel_gossip_core_bytes", "Memory of the gossip core.",
                      (double)s.core_bytes);

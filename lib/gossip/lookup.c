@@ -105,6 +105,7 @@ void gossip_stats(const struct gossip *g, struct gossip_stats *ret_stats)
     *ret_stats = g->stats;
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
+        ret_stats->index_entries += gossip_member_is_live(m) ? m->count : 0;
         if (m != g->me) {
             ret_stats->alive += m->state == GOSSIP_ALIVE;
             ret_stats->suspect += m->state == GOSSIP_SUSPECT;

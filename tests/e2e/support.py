@@ -68,6 +68,15 @@ def wait_known(opened, reference, image, nodes=None, timeout_s=5.0):
                          timeout_s, f"{reference} to be known")
 
 
+def wait_holders(opened, reference, image, count, timeout_s=5.0):
+    """Waits until all nodes know each of `count` holders of this image, the only one around. (Where
+    one is about to be hurt, wait_known() says too little: any of them satisfies it.)"""
+    pairs = count * len(paths(reference, image))
+    return opened.settle(lambda: all(n.daemon.metric("spegel_gossip_index_entries") == pairs
+                                     for n in opened.nodes),
+                         timeout_s, f"{count} holders of {reference} to be known")
+
+
 def knows_members(node, count):
     return node.daemon.metric("spegel_gossip_members", state="alive") == count
 

@@ -15,7 +15,7 @@ import pytest
 import lab
 from lab import images
 from support import (NEXT_TO_NOTHING, Pull, Sent, assert_holds, assert_seconds, pull_again,
-                     wait_known, wait_members)
+                     wait_holders, wait_known, wait_members)
 
 NODE_MBIT, UPSTREAM_MBIT = 40, 100
 LAYER_MB = 5
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
 
 
 class Scene:
-    """n0 pulls; `holders` have the image, and everybody knows. Undamaged so far."""
+    """n0 pulls; `holders` have the image, and everybody knows each. Undamaged so far."""
 
     def __init__(self, opened, holders):
         self.lab, self.upstream = opened, opened.upstream
@@ -39,7 +39,7 @@ class Scene:
             node.pull(self.reference)
         wait_members(opened)
         if self.holders:
-            wait_known(opened, self.reference, self.image)
+            wait_holders(opened, self.reference, self.image, holders)
         for node in opened.nodes:
             node.link.shape(NODE_MBIT)
         self.upstream.link.shape(UPSTREAM_MBIT)

@@ -64,6 +64,7 @@ static void nodes_meet_share_suspect_bury_and_welcome_back(void **state)
     for (size_t i = 0; i < 3; i += 2) {
         assert_true(town_member(&t, i, 0x101, &view));
         assert_int_equal(view.state, GOSSIP_LEFT);
+        assert_int_equal(town_stats(&t, i).index_entries, 3 + 1); /* none of the one that left */
     }
     town_done(&t);
 }
@@ -116,6 +117,8 @@ static void a_set_too_large_for_rumours_is_fetched(void **state)
     assert_true(town_finds(&t, 1, 50000, 0) && town_finds(&t, 1, 50999, 0));
     assert_int_equal(town_stats(&t, 1).ops_applied, 0);
     assert_true(town_stats(&t, 1).sets_applied >= 1);
+    assert_int_equal(town_stats(&t, 0).index_entries, 1000);
+    assert_int_equal(town_stats(&t, 1).index_entries, 1000);
     town_done(&t);
 }
 
@@ -132,6 +135,9 @@ static void a_peer_the_data_path_cannot_reach_is_tried_last(void **state)
     }
     town_run(&t, 2000);
     assert_int_equal(gossip_lookup(t.core[0], 600, holders, 4), 3);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(town_stats(&t, i).index_entries, 3);
+    }
     uint64_t worst = holders[0].id;
     struct gossip_event failed = {.kind = GOSSIP_PEER_FAILED, .peer = worst};
     town_step(&t, 0, &failed);
