@@ -201,6 +201,7 @@ static int node_start_cluster(struct node *n, struct error *err)
         .label = o->cluster_label,
         .zone = o->zone,
         .data_dir = o->data_dir,
+        .key_file = o->gossip_key_file,
         .router_addr = router,
         .router_host = o->router_addr.host,
         .registry_port = server_port(n->server),

@@ -2,9 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "http/head.h"
 #include "node.h"
+#include "oci/path.h"
 
 #define METRICS_BYTES (8 * 1024 * 1024)
 
@@ -24,6 +26,28 @@ static bool path_is(const struct http_request *request, const char *path)
            (request->target[n] == 0 || request->target[n] == '?');
 }
 
+/* /debug/cluster?n=COUNT&last=ID, paged as the distribution spec pages lists. */
+static void node_debug_request(const struct node *n, struct conn *c,
+                               const struct http_request *request, struct buf *text)
+{
+    struct path path;
+    struct error err;
+    const char *code = NULL;
+    uint64_t after = 0;
+    int r = path_parse(request->target, &path, &code, &err);
+    if (r < 0 || (path.last[0] && gossip_id_parse(path.last, &after) < 0)) {
+        (void)buf_puts(text, "bad query; give n=COUNT and last=ID, the last answer's \"next\"\n");
+        respond_text(c, 400, "text/plain", text);
+        return;
+    }
+    size_t max = path.n < 0 ? LIMIT_CLUSTER_PAGE : (size_t)path.n;
+    r = cluster_debug_json(n->cluster, after, max, text);
+    if (r < 0) {
+        buf_clear(text);
+    }
+    respond_text(c, r < 0 ? 503 : 200, "application/json", text);
+}
+
 static void node_metrics_request(void *arg, struct conn *c, const struct http_request *request)
 {
     const struct node *n = arg;
@@ -33,8 +57,10 @@ static void node_metrics_request(void *arg, struct conn *c, const struct http_re
         struct exposition e = {.out = &text};
         node_write_metrics(n, &e);
         respond_text(c, e.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+    } else if (path_is(request, "/debug/cluster")) {
+        node_debug_request(n, c, request, &text);
     } else {
-        (void)buf_puts(&text, "not found; see /metrics\n");
+        (void)buf_puts(&text, "not found; see /metrics and /debug/cluster\n");
         respond_text(c, 404, "text/plain", &text);
     }
     buf_done(&text);

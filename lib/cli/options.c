@@ -86,6 +86,10 @@ static const struct flag registry_flags[] = {
     {"cluster-label", FLAG_TEXT, AT(registry_options, cluster_label), .placeholder = "TEXT",
      .help = "Keeps clusters apart that can reach each other. Not given: the bootstrap domain or "
              "URL, else spegel."},
+    {"gossip-key-file", FLAG_TEXT, AT(registry_options, gossip_key_file), .placeholder = "PATH",
+     .help = "The cluster's keys, base64 of 32 bytes a line, at most 3: the first sends, all are "
+             "accepted. Read again when it changes. Not given: a key made from the label, which "
+             "keeps nobody out."},
     {"zone", FLAG_TEXT, AT(registry_options, zone), .placeholder = "NAME",
      .help = "The zone of this node; holders in the same zone are preferred."},
     {"write-configuration", FLAG_BOOL, AT(registry_options, write_configuration),

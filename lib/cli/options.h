@@ -78,6 +78,7 @@ struct registry_options {
 
     struct text_list advertise_addrs; /* IP literals, no brackets */
     char *cluster_label;              /* never NULL after registry_options_complete */
+    char *gossip_key_file;            /* NULL: the label's key */
     char *zone;                       /* NULL: unknown */
 
     bool write_configuration;

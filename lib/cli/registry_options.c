@@ -207,6 +207,14 @@ static int complete_advertise(struct registry_options *o, struct error *err)
     return 0;
 }
 
+/* Not as good as none: whoever gives it, if only a variable that is unset, wants a key. */
+static int check_key_file(const struct registry_options *o, struct error *err)
+{
+    return o->gossip_key_file && !*o->gossip_key_file
+               ? error_set(err, -EINVAL, "--gossip-key-file: \"\" is not allowed, give a path")
+               : 0;
+}
+
 static int complete_label(struct registry_options *o, struct error *err)
 {
     if (is_given(o->cluster_label)) {
@@ -232,6 +240,7 @@ int registry_options_complete(struct registry_options *o, struct text_list *warn
     int r = complete_stores(o, err);
     r = r < 0 ? r : complete_bootstrap(o, warnings, err);
     r = r < 0 ? r : complete_advertise(o, err);
+    r = r < 0 ? r : check_key_file(o, err);
     r = r < 0 ? r : complete_label(o, err);
     if (r < 0) {
         return r;

@@ -11,6 +11,7 @@
 #include "cluster/convert.h"
 #include "cluster/holding.h"
 #include "cluster/identity.h"
+#include "cluster/key_file.h"
 #include "cluster/self.h"
 
 struct cluster {
@@ -18,6 +19,7 @@ struct cluster {
     struct cluster_config config;
     char *label, *data_dir;
     char id_text[GOSSIP_ID_TEXT_BYTES];
+    struct key_file *keys; /* NULL: the label's */
     struct gossip *core;
     struct gossip_effects effects;
     struct gossip_self self;
@@ -225,6 +227,12 @@ void cluster_set_listed(struct cluster *c)
 
 /* --- life --- */
 
+static int cluster_change_keys(void *arg, const struct key_ring *ring)
+{
+    struct cluster *c = arg;
+    return gossip_set_keys(c->core, c->label, ring->keys, ring->count);
+}
+
 static int cluster_make_core(struct cluster *c, struct error *err)
 {
     struct identity identity;
@@ -245,6 +253,14 @@ static int cluster_make_core(struct cluster *c, struct error *err)
     c->self.registry_port = c->config.registry_port;
     (void)snprintf(c->self.zone, sizeof c->self.zone, "%s", c->config.zone ? c->config.zone : "");
     config.self = c->self;
+    if (c->config.key_file) {
+        r = key_file_new(c->loop, c->config.key_file, cluster_change_keys, c, &c->keys, err);
+        if (r < 0) {
+            return error_wrap(err, r, "--gossip-key-file");
+        }
+        config.keys = key_file_ring(c->keys)->keys;
+        config.key_count = key_file_ring(c->keys)->count;
+    }
     r = gossip_new(&config, &c->core);
     if (r < 0) {
         return error_set(err, r, "gossip: %s", strerror(-r));
@@ -303,6 +319,7 @@ void cluster_free(struct cluster *c)
     holding_done(&c->holding);
     timer_stop(&c->timer);
     udp_free(c->udp);
+    key_file_free(c->keys);
     gossip_free(c->core);
     gossip_effects_done(&c->effects);
     free(c->label);
@@ -322,6 +339,16 @@ const struct gossip *cluster_core(const struct cluster *c)
     return c->core;
 }
 
+const struct key_file *cluster_keys(const struct cluster *c)
+{
+    return c->keys;
+}
+
+const char *cluster_label(const struct cluster *c)
+{
+    return c->label;
+}
+
 const struct gossip_self *cluster_self(const struct cluster *c)
 {
     return &c->self;
@@ -335,26 +362,6 @@ const char *cluster_id_text(const struct cluster *c)
 int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body)
 {
     return gossip_serve(c->core, path, auth, body);
-}
-
-int cluster_id_json(const struct cluster *c, struct buf *body)
-{
-    if (!c->self.addrs[0].family) {
-        return -EAGAIN;
-    }
-    int r = buf_printf(body, "{\"id\":\"%s\",\"addrs\":[", c->id_text);
-    for (size_t i = 0; i < 2 && c->self.addrs[i].family; i++) {
-        struct gossip_addr addr = c->self.addrs[i];
-        char text[GOSSIP_ADDR_TEXT_BYTES];
-        addr.port = c->self.gossip_port;
-        r |= buf_printf(body, "%s\"%s\"", i ? "," : "", gossip_addr_format(&addr, text));
-    }
-    r |= buf_printf(body, "],\"registry_port\":%u,\"label\":\"", c->self.registry_port);
-    for (const char *p = c->label; *p; p++) {
-        bool plain = (unsigned char)*p >= 0x20 && *p != '"' && *p != '\\';
-        r |= plain ? buf_printf(body, "%c", *p) : buf_printf(body, "\\u%04x", (unsigned char)*p);
-    }
-    return r | buf_puts(body, "\"}\n") ? -ENOMEM : 0;
 }
 
 void cluster_peer_failed(struct cluster *c, uint64_t id)

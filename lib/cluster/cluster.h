@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/exposition.h"
 #include "cluster/bootstrap.h"
+#include "cluster/key_file.h"
 #include "gossip/core.h"
 #include "io/fetch.h"
 #include "io/loop.h"
@@ -19,6 +20,7 @@
 struct cluster_config {       /* copied, except where said */
     const char *label, *zone; /* zone may be NULL */
     const char *data_dir;     /* NULL: no memory between runs */
+    const char *key_file;     /* key_file.h; NULL: the label's key. Only read by cluster_new */
     const char *router_addr;  /* host:port to bind, as the flag has it */
     const char *router_host;  /* its host, "" for a wildcard */
     uint16_t registry_port;
@@ -33,7 +35,8 @@ struct cluster_config {       /* copied, except where said */
 };
 
 struct cluster;
-/* 0 or negative errno with the sentence (address in use, no such address, no memory). */
+/* 0 or negative errno with the sentence (address in use, no such address, a key file that cannot be
+ * used, no memory). */
 int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster_config *config,
                 struct cluster **ret_cluster, struct error *err);
 /* Every bulk fetch is cancelled; call it while the loop can still run their callbacks. */
@@ -47,6 +50,8 @@ void cluster_set_listed(struct cluster *c);
 
 bool cluster_is_ready(const struct cluster *c);
 const struct gossip *cluster_core(const struct cluster *c);
+const char *cluster_label(const struct cluster *c);
+const struct key_file *cluster_keys(const struct cluster *c);    /* NULL: the label's key */
 const char *cluster_id_text(const struct cluster *c);            /* 12 hex digits */
 const struct gossip_self *cluster_self(const struct cluster *c); /* addresses as known by now */
 
@@ -56,6 +61,12 @@ int cluster_serve(struct cluster *c, const char *path, const char *auth, struct 
  * -ENOMEM, or -EAGAIN while this node knows no address of its own (503: an empty list would say
  * that there is nobody to join). */
 int cluster_id_json(const struct cluster *c, struct buf *body);
+
+/* What GET /debug/cluster answers, one JSON object: this node, its keys by their fingerprints, the
+ * index, the queues, and of the other members those with an id above `after`, by id, at most `max`
+ * and LIMIT_CLUSTER_PAGE of them; "next" is the last one's id, to go on after, or null. 0, or
+ * -ENOMEM, -ENOBUFS. */
+int cluster_debug_json(const struct cluster *c, uint64_t after, size_t max, struct buf *body);
 
 /* From the data path. */
 void cluster_peer_failed(struct cluster *c, uint64_t id);
