@@ -39,8 +39,11 @@ static void announce(struct gossip *g, const struct gossip_op *ops, size_t count
     struct gossip_member *me = g->me;
     me->version++;
     gossip_settle(g, me);
-    if (!too_many && gossip_changes_add(&g->changes, me->id, me->boot, me->version, me->set_hash,
-                                        ops, count, true, true) == 0) {
+    if (!too_many &&
+        gossip_changes_add(&g->changes, me->id, me->boot, me->version, ops, count) == 0) {
+        gossip_changes_pass_on(&g->changes,
+                               gossip_changes_get(&g->changes, me->id, me->boot, me->version),
+                               (uint32_t)me->set_hash, true);
         gossip_wake_spreader(g);
     } else {
         gossip_pass_on(g, me);
@@ -139,97 +142,183 @@ void gossip_hear_version(struct gossip *g, struct gossip_member *m, uint32_t ver
     }
 }
 
-/* Whether the change fits on what is held; the caller has checked its version. */
-static bool apply(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
-                  const struct gossip_op *ops, size_t count)
+/* What follows the version held, up to one whose hash is known. */
+struct run {
+    struct gossip_change *changes[LIMIT_GOSSIP_OPS];
+    size_t count;
+    uint64_t hash; /* of the set, and its keys, after all of it */
+    uint32_t keys;
+};
+
+/* Whether the set has the key after what was told so far. */
+static bool has_after(const struct gossip *g, const struct gossip_member *m, const struct run *r,
+                      size_t change, size_t op)
 {
-    uint64_t after = m->set_hash;
-    uint32_t keys = m->count;
-    for (size_t i = 0; i < count; i++) {
-        if (gossip_index_has(g->index, ops[i].key, m->slot) == ops[i].del) {
-            after ^= gossip_mix(ops[i].key);
-            keys = ops[i].del ? keys - 1 : keys + 1;
+    uint64_t key = r->changes[change]->ops[op].key;
+    for (;;) {
+        while (op > 0) {
+            const struct gossip_op *earlier = &r->changes[change]->ops[--op];
+            if (earlier->key == key) {
+                return !earlier->del;
+            }
+        }
+        if (change == 0) {
+            return gossip_index_has(g->index, key, m->slot);
+        }
+        op = r->changes[--change]->count;
+    }
+}
+
+/* 1: there is a run, and it fits; 0: there is none; -EBADMSG: it does not fit on what is held. */
+static int find_run(struct gossip *g, const struct gossip_member *m, struct run *r)
+{
+    size_t ops = 0;
+    *r = (struct run){.hash = m->set_hash, .keys = m->count};
+    while (r->count < LIMIT_GOSSIP_OPS) {
+        struct gossip_change *next =
+            gossip_changes_get(&g->changes, m->id, m->boot, m->version + 1 + (uint32_t)r->count);
+        if (!next) {
+            return 0;
+        }
+        r->changes[r->count++] = next;
+        for (size_t i = 0; i < next->count; i++) {
+            if (has_after(g, m, r, r->count - 1, i) == next->ops[i].del) {
+                r->hash ^= gossip_mix(next->ops[i].key);
+                r->keys = next->ops[i].del ? r->keys - 1 : r->keys + 1;
+            }
+        }
+        ops += next->count;
+        if (next->has_check) {
+            return (uint32_t)r->hash == next->check && r->keys <= LIMIT_GOSSIP_KEYS_PER_MEMBER
+                       ? 1
+                       : -EBADMSG;
+        }
+        if (ops > 2 * LIMIT_GOSSIP_OPS) {
+            break; /* more than fits a message: two that contradict each other */
         }
     }
-    if (after != hash || keys > LIMIT_GOSSIP_KEYS_PER_MEMBER) {
-        g->stats.hash_mismatches++;
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (ops[i].del) {
-            gossip_index_remove(g->index, ops[i].key, m->slot);
-        } else if (gossip_index_add(g->index, ops[i].key, m->slot) < 0) {
+    return -EBADMSG;
+}
+
+static int apply_one(struct gossip *g, struct gossip_member *m, const struct gossip_change *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct gossip_op *op = &c->ops[i];
+        int done = op->del ? gossip_index_remove(g->index, op->key, m->slot)
+                           : gossip_index_add(g->index, op->key, m->slot);
+        if (done < 0) {
             /* Half applied: forget all of it and start from nothing, so that the hash stays true.
              */
             g->stats.drop_memory++;
             m->count++; /* there is something to clear */
             gossip_drop_set(g, m);
-            return false;
+            return done;
+        }
+        if (done == 1) {
+            m->set_hash ^= gossip_mix(op->key);
+            m->count = op->del ? m->count - 1 : m->count + 1;
         }
     }
-    m->set_hash = hash;
-    m->count = keys;
-    m->version = version;
+    m->version = c->name.version;
     g->stats.ops_applied++;
-    return true;
+    return 0;
 }
 
-/* Changes that came before their predecessor wait in the log. */
-static void apply_waiting(struct gossip *g, struct gossip_member *m)
+/* Whatever of the kept changes follows on what is held. Changes that came before their predecessor
+ * wait there. -EBADMSG: they do not fit. */
+static int apply_waiting(struct gossip *g, struct gossip_member *m)
 {
-    const struct gossip_change *next;
-    while ((next = gossip_changes_get(&g->changes, m->id, m->boot, m->version + 1))) {
-        if (!apply(g, m, next->name.version, next->hash, next->ops, next->count)) {
-            break;
+    struct run run;
+    int found;
+    while ((found = find_run(g, m, &run)) == 1) {
+        for (size_t i = 0; i < run.count; i++) {
+            struct gossip_change *c = run.changes[i];
+            if (apply_one(g, m, c)) {
+                return -ENOMEM;
+            }
+            gossip_changes_pass_on(&g->changes, c, (uint32_t)m->set_hash, false);
         }
-        gossip_changes_pass_on(&g->changes, next);
         gossip_wake_spreader(g);
     }
+    if (found < 0) {
+        g->stats.hash_mismatches++;
+    }
     caught_up(g, m);
+    return found;
+}
+
+/* In a rush, what we hear again need not be told as often: see docs/gossip.md, "Rushes". */
+static void hear_again(struct gossip *g, const struct gossip_member *m,
+                       const struct gossip_ops *ops)
+{
+    g->stats.ops_stale++;
+    if (m->set_boot != m->boot || !gossip_in_a_rush(g)) {
+        return;
+    }
+    for (uint32_t i = 0; i < ops->versions && ops->first + i <= m->version; i++) {
+        struct gossip_change *c = gossip_changes_get(&g->changes, m->id, m->boot, ops->first + i);
+        if (c) {
+            gossip_changes_heard(&g->changes, c);
+        }
+    }
+}
+
+/* Into the log, what is neither held nor too far ahead. */
+static void keep_ops(struct gossip *g, const struct gossip_member *m, const struct gossip_ops *ops,
+                     uint32_t held)
+{
+    for (uint32_t i = 0; i < ops->versions; i++) {
+        uint32_t version = ops->first + i;
+        size_t start = i ? ops->ends[i - 1] : 0;
+        if (version <= held) {
+            continue;
+        }
+        int error = gossip_changes_add(&g->changes, m->id, m->boot, version, ops->ops + start,
+                                       ops->ends[i] - start);
+        if (error == -ENOMEM) {
+            g->stats.drop_memory++;
+            return;
+        }
+    }
+    struct gossip_change *last =
+        gossip_changes_get(&g->changes, m->id, m->boot, ops->first + ops->versions - 1);
+    if (last && !last->has_check) {
+        last->check = ops->check;
+        last->has_check = true;
+    }
 }
 
 void gossip_hear_ops(struct gossip *g, const struct gossip_ops *ops, uint64_t teller)
 {
     struct gossip_member *m = gossip_members_get(&g->members, ops->owner);
-    if (!m || m == g->me || (uint32_t)m->boot != ops->boot_low || !gossip_member_is_live(m)) {
+    if (!m || m == g->me || (uint16_t)m->boot != ops->boot_low || !gossip_member_is_live(m)) {
         g->stats.ops_stale++;
         return;
     }
-    bool first = m->set_boot != m->boot && ops->version == 1;
     uint32_t held = m->set_boot == m->boot ? m->version : 0;
-    if (ops->version <= held) {
-        g->stats.ops_stale++;
+    uint32_t last = ops->first + ops->versions - 1;
+    if (last <= held) {
+        hear_again(g, m, ops);
         return;
     }
-    if (first) {
-        if (m->set_boot && m->set_hash == ops->hash) {
-            gossip_hear_version(g, m, 1, m->count, ops->hash, teller);
+    if (m->set_boot != m->boot && ops->first == 1) {
+        if (m->set_boot && ops->versions == 1 && (uint32_t)m->set_hash == ops->check) {
+            gossip_hear_version(g, m, 1, m->count, m->set_hash, teller);
             return;
         }
         gossip_drop_set(g, m); /* the first change of a life starts from nothing */
         m->set_boot = m->boot;
     }
-    if (ops->version == held + 1 && m->set_boot == m->boot) {
-        if (!apply(g, m, ops->version, ops->hash, ops->ops, ops->count)) {
-            want(g, m, ops->version, 0, ops->hash, teller);
-            m->wanted.fetch_only = true;
-            return;
-        }
-        int error = gossip_changes_add(&g->changes, m->id, m->boot, ops->version, ops->hash,
-                                       ops->ops, ops->count, true, false);
-        if (error == -ENOMEM) {
-            g->stats.drop_memory++;
-        }
-        gossip_wake_spreader(g);
-        apply_waiting(g, m);
-        return;
+    bool follows = ops->first <= held + 1 && m->set_boot == m->boot;
+    g->stats.ops_early += !follows;
+    if (follows || ops->first - held <= LIMIT_GOSSIP_EARLY_PER_OWNER) {
+        keep_ops(g, m, ops, held);
     }
-    g->stats.ops_early++;
-    if (ops->version - held <= LIMIT_GOSSIP_EARLY_PER_OWNER) {
-        (void)gossip_changes_add(&g->changes, m->id, m->boot, ops->version, ops->hash, ops->ops,
-                                 ops->count, false, false);
+    int error = follows ? apply_waiting(g, m) : 0;
+    if (m->set_boot != m->boot || m->version < last) {
+        want(g, m, last, 0, 0, teller);
+        m->wanted.fetch_only = m->wanted.fetch_only || error == -EBADMSG;
     }
-    want(g, m, ops->version, 0, ops->hash, teller);
 }
 
 void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version, uint64_t hash,
@@ -250,7 +339,7 @@ void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version
     m->set_hash = hash;
     g->stats.sets_applied++;
     gossip_settle(g, m);
-    apply_waiting(g, m);
+    (void)apply_waiting(g, m);
     gossip_pass_on(g, m); /* whoever hears of this version from us can fetch it from us */
 }
 

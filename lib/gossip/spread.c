@@ -128,6 +128,11 @@ void gossip_wake_spreader(struct gossip *g)
     }
 }
 
+bool gossip_in_a_rush(const struct gossip *g)
+{
+    return g->tokens < LIMIT_GOSSIP_BUCKET_BYTES / 2;
+}
+
 static void refill(struct gossip *g)
 {
     uint64_t passed_ms = g->now_ms - g->tokens_ms;

@@ -11,6 +11,7 @@
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     join.c       bootstrap, strangers, readiness
  *     spread.c     rumours into packets, packets into effects
+ *     ops.c        changes of a set, as a message
  *     lookup.c     reading */
 #pragma once
 
@@ -247,4 +248,6 @@ bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct
 void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct gossip_addr *to,
                         size_t count);
 void gossip_wake_spreader(struct gossip *g);
+/* More is to be told than may be sent: the token bucket is half empty. */
+bool gossip_in_a_rush(const struct gossip *g);
 void gossip_spread_tick(struct gossip *g);

@@ -290,7 +290,7 @@ void gossip_hear_delta_req(struct gossip *g, const struct gossip_delta_req *req,
     for (uint32_t version = req->from; version <= req->to && all; version++) {
         const struct gossip_change *c = gossip_changes_get(&g->changes, m->id, m->boot, version);
         ops += c ? c->count : 0;
-        all = c && ops <= LIMIT_GOSSIP_DELTA_OPS;
+        all = c && c->has_check && ops <= LIMIT_GOSSIP_DELTA_OPS;
         if (version == UINT32_MAX) {
             break;
         }
@@ -301,14 +301,17 @@ void gossip_hear_delta_req(struct gossip *g, const struct gossip_delta_req *req,
         gossip_packet_send(g, &p, from, 1);
         return;
     }
-    for (uint32_t version = req->from; version <= req->to; version++) {
-        const struct gossip_change *c = gossip_changes_get(&g->changes, m->id, m->boot, version);
-        if (!gossip_ops_write(&p.w, &p.dictionary, m->id, (uint32_t)m->boot, version, c->hash,
-                              c->ops, c->count)) {
+    for (uint32_t version = req->from; version <= req->to;) {
+        uint32_t last = gossip_changes_write_range(&g->changes, &p.w, &p.dictionary, m->id, m->boot,
+                                                   version, req->to);
+        if (last == 0 && p.w.len == 0) {
+            return; /* a whole packet is too small for it: cannot be */
+        }
+        if (last == 0) {
             gossip_packet_send(g, &p, from, 1);
             gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
-            (void)gossip_ops_write(&p.w, &p.dictionary, m->id, (uint32_t)m->boot, version, c->hash,
-                                   c->ops, c->count);
+        } else {
+            version = last + 1;
         }
     }
     gossip_packet_send(g, &p, from, 1);

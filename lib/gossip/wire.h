@@ -192,30 +192,39 @@ int gossip_delta_req_read(struct gossip_reader *r, struct gossip_delta_req *ret_
 bool gossip_delta_req_write(struct gossip_writer *w, enum gossip_message type,
                             const struct gossip_delta_req *req);
 
-/* --- OPS: one version of one owner's set --- */
+/* --- OPS: one version of one owner's set, or several in a row --- */
 
 struct gossip_op {
     uint64_t key;
     bool del;
 };
 
+/* What to do to the set at `first - 1` to have it at `first + versions - 1`. A receiver that holds
+ * one in between takes what follows it. */
 struct gossip_ops {
     uint64_t owner;
-    uint32_t boot_low, version;
-    uint64_t hash; /* of the set after */
-    uint16_t count;
+    uint16_t boot_low;
+    uint32_t first;
+    uint32_t check; /* low half of the set's hash after the last */
+    uint8_t versions;
+    uint8_t count;
+    uint8_t ends[LIMIT_GOSSIP_OPS]; /* how many ops up to the end of each version */
     struct gossip_op ops[LIMIT_GOSSIP_OPS];
 };
 
+/* One more version at the end; false, and nothing changed, when it has no room. */
+bool gossip_ops_append(struct gossip_ops *ops, const struct gossip_op *more, size_t count);
+
 /* The keys a packet has spelled out so far, in order; later OPS of the packet name them by number.
  */
+#define GOSSIP_DICTIONARY_KEYS 62
 struct gossip_dictionary {
-    uint64_t keys[127];
+    uint64_t keys[GOSSIP_DICTIONARY_KEYS];
     size_t count;
 };
 
 int gossip_ops_read(struct gossip_reader *r, struct gossip_dictionary *dictionary,
                     struct gossip_ops *ret_ops);
-bool gossip_ops_write(struct gossip_writer *w, struct gossip_dictionary *dictionary, uint64_t owner,
-                      uint32_t boot_low, uint32_t version, uint64_t hash,
-                      const struct gossip_op *ops, size_t count);
+/* At least one version. */
+bool gossip_ops_write(struct gossip_writer *w, struct gossip_dictionary *dictionary,
+                      const struct gossip_ops *ops);

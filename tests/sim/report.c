@@ -64,7 +64,7 @@ static void json_samples(const char *name, struct sim_samples *x)
 static void json_rate(const struct sim *s, const char *name, uint64_t sum, uint64_t worst,
                       const uint64_t by_class[GOSSIP_CLASSES])
 {
-    static const char *const classes[GOSSIP_CLASSES] = {"probe", "rumour", "sync", "join"};
+    static const char *const classes[GOSSIP_CLASSES] = {"probe", "rumour", "sync", "join", "swarm"};
     printf(",\"%s\":{\"mean\":%.1f,\"worst\":%.1f,\"by_class\":{", name,
            (double)sum / nodes_seconds(s), (double)worst / seconds(s));
     for (size_t c = 0; c < GOSSIP_CLASSES; c++) {

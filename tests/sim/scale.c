@@ -5,6 +5,8 @@
 
 #include "base/check.h"
 
+#include <stdlib.h>
+
 /* As after a long life together: everybody knows everybody and everything, and there is no news.
  * Growing by gossip alone costs each pair a record, which at thousands would be most of a run; so
  * each is handed the same snapshot, by the functions that take one. */
@@ -113,25 +115,75 @@ static void run_scale_crash_loss5(struct sim *s)
     }
 }
 
+/* Some of what is announced in a rollout, and to whom it is to be visible. */
+struct watched {
+    uint64_t key, announced_ms;
+    uint32_t owner, asker;
+    bool seen;
+};
+
+struct watch {
+    struct watched *all;
+    size_t count, max, open; /* the first one not seen yet */
+};
+
+static void watch_look(struct sim *s, struct watch *w)
+{
+    for (size_t i = w->open; i < w->count; i++) {
+        struct watched *x = &w->all[i];
+        const struct gossip *asker = s->nodes[x->asker].core;
+        struct gossip_member *m =
+            x->seen ? NULL : gossip_members_get(&asker->members, s->nodes[x->owner].id);
+        if (m && gossip_index_has(asker->index, x->key, m->slot)) {
+            sim_sample(&s->visibility, sim_ms(s) - x->announced_ms);
+            x->seen = true;
+        }
+        w->open += i == w->open && x->seen;
+    }
+}
+
+static void watch_run(struct sim *s, struct watch *w, uint64_t ms)
+{
+    for (uint64_t end_ms = sim_ms(s) + ms; sim_ms(s) < end_ms;) {
+        uint64_t left_ms = end_ms - sim_ms(s);
+        sim_run(s, left_ms < 20 ? left_ms : 20);
+        watch_look(s, w);
+    }
+}
+
 /* Everybody pulls the same image: twelve layers, one after the other, at nearly the same time. */
 static void run_scale_rollout(struct sim *s)
 {
+    struct watch w = {.max = 4000};
+    w.all = calloc(w.max, sizeof(*w.all));
+    CHECK(w.all);
     grow(s);
     sim_run(s, 5000);
     sim_traffic_begin(s);
     for (int layer = 0; layer < 12; layer++) {
-        uint64_t key = sim_random(s) >> 1;
+        uint64_t key = sim_random(s) >> 1, start_ms = sim_ms(s);
         for (size_t i = 0; i < s->node_count; i++) {
+            watch_run(s, &w, start_ms + i * 200 / s->node_count - sim_ms(s));
             sim_add(s, i, &key, 1);
-            if (i % 50 == 49) {
-                sim_run(s, 10);
+            if (w.count < w.max && i % (1 + s->node_count * 12 / w.max) == 0) {
+                uint32_t asker =
+                    (uint32_t)((i + 1 + sim_random(s) % (s->node_count - 1)) % s->node_count);
+                w.all[w.count++] = (struct watched){
+                    .key = key, .announced_ms = sim_ms(s), .owner = (uint32_t)i, .asker = asker};
             }
         }
-        sim_run(s, 300);
+        watch_run(s, &w, 300);
     }
+    watch_run(s, &w, 2000);
     sim_traffic_end(s);
-    sim_measure_heal(s, 20000, "after a rollout");
-    sim_announce_some(s, 10, 5000);
+    for (uint64_t waited = 0; w.open < w.count && waited < 60000; waited += 100) {
+        watch_run(s, &w, 100);
+    }
+    sim_measure_heal(s, 60000, "after a rollout");
+    if (w.open < w.count) {
+        sim_violation(s, "%zu announcements were never seen", w.count - w.open);
+    }
+    free(w.all);
 }
 
 /* A join where everybody has hundreds of digests. The others hold them without ever having

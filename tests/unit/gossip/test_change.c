@@ -7,7 +7,11 @@
 static int add(struct gossip_changes *c, uint64_t owner, uint32_t version, bool own)
 {
     struct gossip_op op = {.key = owner * 1000 + version};
-    return gossip_changes_add(c, owner, 1, version, version, &op, 1, true, own);
+    int error = gossip_changes_add(c, owner, 1, version, &op, 1);
+    if (error == 0) {
+        gossip_changes_pass_on(c, gossip_changes_get(c, owner, 1, version), version, own);
+    }
+    return error;
 }
 
 static size_t write_to(struct gossip_changes *c, size_t room, unsigned copies, uint64_t *ret_first)
@@ -66,6 +70,74 @@ static void the_least_told_goes_first_and_own_before_others(void **state)
     gossip_changes_done(&c);
 }
 
+static void neighbours_of_one_owner_travel_together(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    uint8_t bytes[1200];
+    struct gossip_writer w;
+    struct gossip_dictionary out = {0}, in = {0};
+    struct gossip_reader r, body;
+    struct gossip_ops ops;
+    uint8_t type;
+    gossip_changes_init(&c);
+    for (uint32_t version = 1; version <= 5; version++) {
+        add(&c, 9, version, false);
+        add(&c, 8, 2 * version, false); /* holes between them */
+    }
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    assert_int_equal(gossip_changes_write(&c, &w, &out, 1), 10);
+    gossip_reader_init(&r, bytes, w.len);
+    size_t messages = 0;
+    while (gossip_read_message(&r, &type, &body) == 1) {
+        assert_int_equal(gossip_ops_read(&body, &in, &ops), 0);
+        assert_int_equal(ops.versions, ops.owner == 9 ? 5 : 1);
+        assert_int_equal(ops.check, ops.first + ops.versions - 1U);
+        messages++;
+    }
+    assert_int_equal(messages, 6);
+    gossip_changes_done(&c);
+}
+
+static void what_is_heard_again_counts_as_told(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    uint64_t first;
+    gossip_changes_init(&c);
+    add(&c, 5, 1, false);
+    for (int i = 0; i < 6; i++) {
+        gossip_changes_heard(&c, gossip_changes_get(&c, 5, 1, 1));
+    }
+    assert_int_equal(write_to(&c, 1160, 1, &first), 1);
+    gossip_changes_heard(&c, gossip_changes_get(&c, 5, 1, 1));
+    gossip_changes_heard(&c, gossip_changes_get(&c, 5, 1, 1)); /* once too often: nothing */
+    assert_int_equal(write_to(&c, 1160, 1, &first), 0);
+    assert_int_equal(c.rumours, 0);
+    gossip_changes_done(&c);
+}
+
+static void a_pull_is_answered_as_far_as_the_log_reaches(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    uint8_t bytes[1200];
+    struct gossip_writer w;
+    struct gossip_dictionary out = {0};
+    struct gossip_op op = {.key = 4};
+    gossip_changes_init(&c);
+    for (uint32_t version = 3; version <= 6; version++) {
+        add(&c, 9, version, false);
+    }
+    assert_int_equal(gossip_changes_add(&c, 9, 1, 7, &op, 1), 0); /* not applied here yet */
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    assert_int_equal(gossip_changes_write_range(&c, &w, &out, 9, 1, 4, 5), 5);
+    assert_int_equal(gossip_changes_write_range(&c, &w, &out, 9, 1, 4, 9), 6);
+    assert_int_equal(gossip_changes_write_range(&c, &w, &out, 9, 1, 2, 9), 0);
+    assert_int_equal(gossip_changes_write_range(&c, &w, &out, 9, 1, 7, 9), 0);
+    gossip_changes_done(&c);
+}
+
 static void the_oldest_make_room_and_the_caps_hold(void **state)
 {
     (void)state;
@@ -101,6 +173,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_is_told_eight_times_and_kept_for_pulls),
         cmocka_unit_test(the_least_told_goes_first_and_own_before_others),
+        cmocka_unit_test(neighbours_of_one_owner_travel_together),
+        cmocka_unit_test(what_is_heard_again_counts_as_told),
+        cmocka_unit_test(a_pull_is_answered_as_far_as_the_log_reaches),
         cmocka_unit_test(the_oldest_make_room_and_the_caps_hold),
         cmocka_unit_test(adding_without_memory_leaves_the_log_as_it_was),
     };

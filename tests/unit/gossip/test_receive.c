@@ -234,8 +234,11 @@ static void changes_out_of_order_are_put_in_order_and_lies_are_not_taken(void **
         struct gossip_op op = {.key = 900 + i};
         hash ^= gossip_mix(op.key);
         gossip_writer_init(&w, bytes, sizeof(bytes));
-        gossip_ops_write(&w, &d, mallory.id, (uint32_t)mallory.boot, i + 1,
-                         i == 3 ? hash + 1 : hash, &op, 1);
+        struct gossip_ops ops = {.owner = mallory.id,
+                                 .boot_low = (uint16_t)mallory.boot,
+                                 .first = i + 1,
+                                 .check = (uint32_t)(i == 3 ? hash + 1 : hash)};
+        assert_true(gossip_ops_append(&ops, &op, 1) && gossip_ops_write(&w, &d, &ops));
         letters[i] = written_by(seal, &w, 5);
     }
     town_hear(&t, 0, &letters[2]);

@@ -117,6 +117,11 @@ static void a_message_that_does_not_fit_is_taken_back_whole(void **state)
     assert_true(gossip_ack_write(&w, &ack));
 }
 
+static struct gossip_ops ops_of(uint64_t owner, uint32_t first)
+{
+    return (struct gossip_ops){.owner = owner, .boot_low = 2, .first = first, .check = 4};
+}
+
 static void a_packet_spells_each_key_once(void **state)
 {
     (void)state;
@@ -124,14 +129,15 @@ static void a_packet_spells_each_key_once(void **state)
     struct gossip_writer w;
     struct gossip_dictionary out = {0}, in = {0};
     struct gossip_op ops[20];
-    struct gossip_ops got;
+    struct gossip_ops one = ops_of(1, 3), five = ops_of(5, 7), got;
     for (size_t i = 0; i < 20; i++) {
         ops[i] = (struct gossip_op){.key = 1000 + i, .del = i % 3 == 0};
     }
+    assert_true(gossip_ops_append(&one, ops, 20) && gossip_ops_append(&five, ops, 20));
     gossip_writer_init(&w, bytes, sizeof(bytes));
-    assert_true(gossip_ops_write(&w, &out, 1, 2, 3, 4, ops, 20));
+    assert_true(gossip_ops_write(&w, &out, &one));
     size_t spelled = w.len;
-    assert_true(gossip_ops_write(&w, &out, 5, 6, 7, 8, ops, 20));
+    assert_true(gossip_ops_write(&w, &out, &five));
     assert_int_equal(w.len - spelled, spelled - 20 * 8);
     struct gossip_reader r, body;
     uint8_t type;
@@ -140,7 +146,7 @@ static void a_packet_spells_each_key_once(void **state)
         assert_int_equal(gossip_read_message(&r, &type, &body), 1);
         assert_int_equal(gossip_ops_read(&body, &in, &got), 0);
         assert_int_equal(got.owner, owner);
-        assert_int_equal(got.version, owner + 2);
+        assert_int_equal(got.first, owner + 2);
         assert_int_equal(got.count, 20);
         for (size_t i = 0; i < 20; i++) {
             assert_int_equal(got.ops[i].key, ops[i].key);
@@ -149,22 +155,72 @@ static void a_packet_spells_each_key_once(void **state)
     }
 }
 
+static void versions_in_a_row_keep_their_borders(void **state)
+{
+    (void)state;
+    static const uint8_t counts[] = {1, 0, 3, 0, 0, 2};
+    static const uint32_t firsts[] = {1, 127, 128, 16384, UINT32_MAX - 7};
+    for (size_t k = 0; k < sizeof(firsts) / sizeof(firsts[0]); k++) {
+        uint8_t bytes[256];
+        struct gossip_writer w;
+        struct gossip_reader r, body;
+        struct gossip_dictionary out = {0}, in = {0};
+        struct gossip_ops ops = ops_of(9, firsts[k]), got;
+        struct gossip_op op[3] = {{.key = 1}, {.key = 2, .del = true}, {.key = 3}};
+        uint8_t type;
+        for (size_t i = 0; i < sizeof(counts); i++) {
+            assert_true(gossip_ops_append(&ops, op, counts[i]));
+        }
+        gossip_writer_init(&w, bytes, sizeof(bytes));
+        assert_true(gossip_ops_write(&w, &out, &ops));
+        gossip_reader_init(&r, bytes, w.len);
+        assert_int_equal(gossip_read_message(&r, &type, &body), 1);
+        assert_int_equal(gossip_ops_read(&body, &in, &got), 0);
+        assert_int_equal(gossip_reader_left(&body), 0);
+        assert_int_equal(got.first, firsts[k]);
+        assert_int_equal(got.versions, 6);
+        assert_memory_equal(got.ends, ops.ends, 6);
+        assert_int_equal(got.count, 6);
+        for (size_t cut = 3; cut < w.len; cut++) { /* a shorter one is never taken for whole */
+            gossip_reader_init(&r, bytes + 3, cut - 3);
+            assert_int_equal(gossip_ops_read(&r, &in, &got), -EPROTO);
+        }
+    }
+}
+
+static void a_message_holds_a_hundred_changes_and_no_more(void **state)
+{
+    (void)state;
+    struct gossip_ops ops = ops_of(9, 1);
+    struct gossip_op op[LIMIT_GOSSIP_OPS] = {{.key = 1}};
+    for (size_t i = 0; i < LIMIT_GOSSIP_OPS; i++) {
+        assert_true(gossip_ops_append(&ops, op, 1));
+    }
+    assert_false(gossip_ops_append(&ops, op, 1));
+    assert_false(gossip_ops_append(&ops, op, 0));
+    ops = ops_of(9, 1);
+    assert_true(gossip_ops_append(&ops, op, LIMIT_GOSSIP_OPS));
+    assert_false(gossip_ops_append(&ops, op, 1));
+    assert_true(gossip_ops_append(&ops, op, 0));
+}
+
 static void the_dictionary_may_fill_up(void **state)
 {
     (void)state;
     uint8_t bytes[8192];
     struct gossip_writer w;
     struct gossip_dictionary out = {0}, in = {0};
-    struct gossip_op ops[LIMIT_GOSSIP_OPS];
     struct gossip_ops got;
     struct gossip_reader r, body;
     uint8_t type;
     gossip_writer_init(&w, bytes, sizeof(bytes));
-    for (uint64_t round = 0; round < 4; round++) { /* 200 different keys, room for 127 */
+    for (uint64_t round = 0; round < 4; round++) { /* 200 different keys, room for 62 */
+        struct gossip_ops ops = ops_of(1, 1);
         for (size_t i = 0; i < LIMIT_GOSSIP_OPS; i++) {
-            ops[i] = (struct gossip_op){.key = round % 2 * 100 + i};
+            struct gossip_op op = {.key = round % 2 * 100 + i};
+            assert_true(gossip_ops_append(&ops, &op, 1));
         }
-        assert_true(gossip_ops_write(&w, &out, 1, 1, 1, 1, ops, LIMIT_GOSSIP_OPS));
+        assert_true(gossip_ops_write(&w, &out, &ops));
     }
     gossip_reader_init(&r, bytes, w.len);
     for (uint64_t round = 0; round < 4; round++) {
@@ -176,23 +232,38 @@ static void the_dictionary_may_fill_up(void **state)
     }
 }
 
-static void an_index_past_the_dictionary_is_refused(void **state)
+static void changes_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
-    uint8_t bytes[64];
-    struct gossip_writer w;
-    struct gossip_reader r;
-    struct gossip_dictionary in = {0};
-    struct gossip_ops got;
-    gossip_writer_init(&w, bytes, sizeof(bytes));
-    gossip_write48(&w, 1);
-    gossip_write32(&w, 1);
-    gossip_write32(&w, 1);
-    gossip_write64(&w, 1);
-    gossip_write16(&w, 1);
-    gossip_write8(&w, 0);
-    gossip_reader_init(&r, bytes, w.len);
-    assert_int_equal(gossip_ops_read(&r, &in, &got), -EPROTO);
+    static const struct {
+        const char *first; /* as it travels */
+        uint8_t first_bytes, versions, op;
+    } cases[] = {
+        {"\x01", 1, 1, 0x40},                 /* an index past the dictionary */
+        {"\x00", 1, 1, 0x7e},                 /* there is no version 0 */
+        {"\x01", 1, 0, 0x7e},                 /* no version at all */
+        {"\x01", 1, 101, 0x7e},               /* more than a message may hold */
+        {"\x01", 1, 1, 0x3e},                 /* nothing, and it is not the last */
+        {"\xff\xff\xff\xff\x0f", 5, 1, 0x7e}, /* the version after it would be 0 */
+        {"\xff\xff\xff\xff\x1f", 5, 1, 0x7e}, /* more than 32 bits */
+        {"\x80\x80\x80\x80\x80\x01", 6, 1, 0x7e},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t bytes[64];
+        struct gossip_writer w;
+        struct gossip_reader r;
+        struct gossip_dictionary in = {0};
+        struct gossip_ops got;
+        gossip_writer_init(&w, bytes, sizeof(bytes));
+        gossip_write48(&w, 1);
+        gossip_write16(&w, 1);
+        gossip_write_bytes(&w, cases[i].first, cases[i].first_bytes);
+        gossip_write32(&w, 1);
+        gossip_write8(&w, cases[i].versions);
+        gossip_write8(&w, cases[i].op);
+        gossip_reader_init(&r, bytes, w.len);
+        assert_int_equal(gossip_ops_read(&r, &in, &got), -EPROTO);
+    }
 }
 
 int main(void)
@@ -204,7 +275,9 @@ int main(void)
         cmocka_unit_test(a_message_that_does_not_fit_is_taken_back_whole),
         cmocka_unit_test(a_packet_spells_each_key_once),
         cmocka_unit_test(the_dictionary_may_fill_up),
-        cmocka_unit_test(an_index_past_the_dictionary_is_refused),
+        cmocka_unit_test(changes_that_make_no_sense_are_refused),
+        cmocka_unit_test(versions_in_a_row_keep_their_borders),
+        cmocka_unit_test(a_message_holds_a_hundred_changes_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
