@@ -13,7 +13,7 @@
 
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
-#define MODE_OURS 01700 /* of `_backup`; the sticky bit is the mark */
+#define COPIED_TEXT "_backup is a copy of what was here. spegel cleanup puts it back.\n"
 
 static int fail(struct error *err, const char *what, const char *name)
 {
@@ -80,6 +80,13 @@ static int back_up_entry(struct certs_dir *l, const char *name, void *user, stru
     return 0;
 }
 
+static int mark_copied(struct certs_dir *l, struct error *err)
+{
+    int r = files_replace(l->dir, CERTS_DIR_COPIED, COPIED_TEXT, sizeof COPIED_TEXT - 1, 0644, err);
+    l->moved = r < 0 && l->moved;
+    return r;
+}
+
 int backup_make(struct certs_dir *l, struct error *err)
 {
     if (mkdirat(l->dir, STAGED, 0700) < 0) {
@@ -90,17 +97,16 @@ int backup_make(struct certs_dir *l, struct error *err)
         return fail(err, "making", CERTS_DIR_BACKUP);
     }
     int r = certs_dir_each(l, back_up_entry, &staged, err);
-    if (r == 0 && (fchmod(staged, MODE_OURS) < 0 || fsync(staged) < 0 ||
-                   renameat(l->dir, STAGED, l->dir, CERTS_DIR_BACKUP) < 0)) {
+    if (r == 0 && (fsync(staged) < 0 || renameat(l->dir, STAGED, l->dir, CERTS_DIR_BACKUP) < 0)) {
         r = fail(err, "making", CERTS_DIR_BACKUP);
     }
     r = r < 0 ? r : files_sync(l->dir, err);
+    r = r < 0 ? r : mark_copied(l, err);
     if (r < 0) {
         (void)close(staged);
         return r;
     }
     l->backup = staged;
-    l->moved = false;
     certs_dir_notice(l, CERTSD_BACKED_UP, "");
     return 0;
 }
@@ -221,11 +227,8 @@ int backup_adopt(struct certs_dir *l, struct error *err)
     }
     int r = certs_dir_each(l, retire_generated, NULL, err);
     r = r < 0 ? r : return_moved(l, err);
-    if (r == 0 && (fchmod(l->backup, MODE_OURS) < 0 || fsync(l->backup) < 0)) {
-        r = fail(err, "adopting", CERTS_DIR_BACKUP);
-    }
+    r = r < 0 ? r : mark_copied(l, err);
     if (r == 0) {
-        l->moved = false;
         certs_dir_notice(l, CERTSD_ADOPTED, "");
     }
     return r;
@@ -239,6 +242,7 @@ int backup_drop(struct certs_dir *l, struct error *err)
     (void)close(l->backup);
     l->backup = -1;
     int r = files_sync(l->dir, err);
+    r = r < 0 ? r : files_remove(l->dir, CERTS_DIR_COPIED, err);
     r = r < 0 ? r : files_remove(l->dir, RETIRED, err);
     if (r == 0) {
         certs_dir_notice(l, CERTSD_CLEANED, "");

@@ -4,8 +4,9 @@
  * directory is moved into it, and cleaning up deletes all but `_backup` and moves its content back.
  * Here everything is *copied* into it, so that what we do not replace stays in force, and such a
  * copy serves the other's cleanup just as well. The two must be told apart, since what is missing
- * outside was moved away in one and deleted by its owner in the other, and `_backup` may hold
- * nothing that is not the user's: so ours has the sticky bit set, theirs does not.
+ * outside was moved away in one and deleted by its owner in the other: beside a copy stands a file
+ * `.spegel`. Its later runs, after a rollback say, delete everything but `_backup`, and so that
+ * file too, which tells us to bring back what they deleted.
  *
  * All calls block. Every step leaves a state from which the same run, done again, goes on. */
 #pragma once
@@ -27,8 +28,9 @@ int backup_make(struct certs_dir *l, struct error *err);
 /* Takes `<name>` as it stands now into `_backup`, in place of what that has of it. */
 int backup_renew(const struct certs_dir *l, const char *name, struct error *err);
 
-/* Turns a backup of the Go implementation into one of ours: what it generated gives way to what
- * had been there, and what it had moved away is in force again. Does nothing to one of ours. */
+/* After the Go implementation has run, makes the backup one of ours: what it generated gives way to
+ * what had been there, and what it had moved away or deleted is in force again. Else does nothing.
+ */
 int backup_adopt(struct certs_dir *l, struct error *err);
 
 /* Takes back a <name> whose hosts.toml is generated or a bootstrap file: what `_backup` has takes

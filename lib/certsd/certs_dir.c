@@ -25,7 +25,7 @@ static int fail(struct error *err, const char *what, const char *name)
 
 bool certs_dir_is_ours(const char *name)
 {
-    return !strcmp(name, CERTS_DIR_BACKUP) ||
+    return !strcmp(name, CERTS_DIR_BACKUP) || !strcmp(name, CERTS_DIR_COPIED) ||
            !strncmp(name, FILES_TEMPORARY, strlen(FILES_TEMPORARY));
 }
 
@@ -56,17 +56,26 @@ static int remove_leftovers_within(struct certs_dir *l, const char *name, void *
     return r;
 }
 
-static int open_backup(struct certs_dir *l, struct error *err)
+bool certs_dir_has(int dir, const char *name, bool *ret_directory)
 {
     struct stat st;
+    if (dir < 0 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return false;
+    }
+    if (ret_directory) {
+        *ret_directory = S_ISDIR(st.st_mode);
+    }
+    return true;
+}
+
+static int open_backup(struct certs_dir *l, struct error *err)
+{
     l->backup = openat(l->dir, CERTS_DIR_BACKUP, CERTS_DIR_DIRECTORY_FLAGS);
     if (l->backup < 0) {
-        return errno == ENOENT ? 0 : fail(err, "opening", CERTS_DIR_BACKUP);
+        return errno == ENOENT ? files_remove(l->dir, CERTS_DIR_COPIED, err)
+                               : fail(err, "opening", CERTS_DIR_BACKUP);
     }
-    if (fstat(l->backup, &st) < 0) {
-        return fail(err, "looking at", CERTS_DIR_BACKUP);
-    }
-    l->moved = !(st.st_mode & S_ISVTX);
+    l->moved = !certs_dir_has(l->dir, CERTS_DIR_COPIED, NULL);
     return 0;
 }
 
@@ -111,18 +120,6 @@ void certs_dir_notice(const struct certs_dir *l, enum certsd_event event, const 
     if (l->notices && l->notices->on_event) {
         l->notices->on_event(l->notices->user, event, name);
     }
-}
-
-bool certs_dir_has(int dir, const char *name, bool *ret_directory)
-{
-    struct stat st;
-    if (dir < 0 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-        return false;
-    }
-    if (ret_directory) {
-        *ret_directory = S_ISDIR(st.st_mode);
-    }
-    return true;
 }
 
 int certs_dir_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,

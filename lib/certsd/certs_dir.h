@@ -12,6 +12,7 @@
 #include "certsd/notice.h"
 
 #define CERTS_DIR_BACKUP "_backup"
+#define CERTS_DIR_COPIED ".spegel" /* `_backup` is a copy: see backup.h */
 #define CERTS_DIR_HOSTS "hosts.toml"
 #define CERTS_DIR_STAGED FILES_TEMPORARY "staged"   /* what will take a name */
 #define CERTS_DIR_RETIRED FILES_TEMPORARY "retired" /* what lost its name */
@@ -20,7 +21,7 @@
 struct certs_dir {
     int dir;
     int backup; /* -1: there is none */
-    bool moved; /* it is the Go implementation's */
+    bool moved; /* the Go implementation ran last: what `_backup` has is nowhere else */
     const struct certsd_notices *notices;
 };
 
@@ -52,7 +53,7 @@ bool certs_dir_has(int dir, const char *name, bool *ret_directory);
 int certs_dir_install(const struct certs_dir *l, const char *name, const struct buf *text,
                       mode_t mode, bool keep, struct error *err);
 
-/* Whether the name is `_backup` or a temporary one. */
+/* Whether the name is `_backup`, the mark beside it, or a temporary one. */
 bool certs_dir_is_ours(const char *name);
 
 /* Puts CERTS_DIR_STAGED in the place of <name> in the directory `to`, in one step, and removes what
