@@ -10,7 +10,8 @@
  *     check.c      the invariants
  *     measure.c    how long things took
  *     report.c     what main.c prints
- *     scenarios.c, trouble.c, scale.c   what happens to clusters; stories.c is what they share
+ *     scenarios.c, trouble.c, scale.c, daemons.c   what happens to clusters; stories.c is what they
+ *                  share
  *     keys.c       what nodes have, and what they are told to have
  *     bench.c      one core with thousands of members: memory and look-up time */
 #pragma once
@@ -260,6 +261,7 @@ struct sim_scenario {
 extern const struct sim_scenario sim_story_scenarios[]; /* each ends with a NULL name */
 extern const struct sim_scenario sim_trouble_scenarios[];
 extern const struct sim_scenario sim_scale_scenarios[];
+extern const struct sim_scenario sim_daemon_scenarios[];
 
 /* --- bench.c --- */
 /* A core with `nodes` members of `keys` digests each; prints its memory, what a snapshot of it
