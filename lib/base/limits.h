@@ -15,7 +15,8 @@
 #define LIMIT_DRAIN_BYTES (256 * 1024)
 #define LIMIT_NEAR_US 1000            /* handshake of a neighbour: io/pacing.h */
 #define LIMIT_STREAMS 512             /* bodies under way; then 503 to peers, 404 to others */
-#define LIMIT_SHUTDOWN_DRAIN_MS 20000 /* running streams at SIGTERM */
+#define LIMIT_SHUTDOWN_GRACE_MS 250   /* from LEFT to the last content begun: daemon/node_leave.c */
+#define LIMIT_SHUTDOWN_DRAIN_MS 20000 /* running streams at SIGTERM, the grace included */
 #define LIMIT_SERVE_JOBS 1024         /* files to be hashed before they are sent; then the same */
 
 /* --- moving bytes (io) --- */
@@ -83,9 +84,10 @@
 #define LIMIT_IMAGE_FETCHES_OPEN 16
 #define LIMIT_BLOB_PROBES 4096 /* digests waiting to be asked for; more: all are listed */
 #define LIMIT_BLOB_PROBES_OPEN 32
-#define LIMIT_MANIFEST_READS 4    /* on the pool at once */
-#define LIMIT_WATCH_DEPTH 64      /* directories above a watched one; then -EINVAL */
-#define LIMIT_WATCH_RETRY_MS 5000 /* a watch that the kernel refuses: "list again" this often */
+#define LIMIT_MANIFEST_READS 4      /* on the pool at once */
+#define LIMIT_WATCH_DEPTH 64        /* directories above a watched one; then -EINVAL */
+#define LIMIT_STALE_SOCKET_MS 10000 /* without containerd on a socket whose file is gone: end */
+#define LIMIT_WATCH_RETRY_MS 5000   /* a watch that the kernel refuses: "list again" this often */
 
 /* --- gRPC (grpc, store/containerd.h) --- */
 #define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)
@@ -103,14 +105,13 @@
 #define LIMIT_GOSSIP_KEYS_PER_MEMBER 200000 /* a larger set is not taken */
 #define LIMIT_GOSSIP_LOCAL_KEYS 200000      /* more are held but not announced */
 #define LIMIT_GOSSIP_INDEX_KEYS (4 * 1024 * 1024)
-#define LIMIT_GOSSIP_RUMOURS 4096 /* then common ones go first: pull repairs them */
-#define LIMIT_GOSSIP_RUMOUR_BYTES (512 * 1024)
-#define LIMIT_GOSSIP_LOG_RECORDS 4096 /* recent content changes kept to answer pulls */
+#define LIMIT_GOSSIP_RUMOURS 16384 /* changes to be passed on; then the oldest go: pull repairs */
+#define LIMIT_GOSSIP_RUMOUR_BYTES (2 * 1024 * 1024)
+#define LIMIT_GOSSIP_LOG_RECORDS 4096 /* changes passed on and kept to answer pulls */
 #define LIMIT_GOSSIP_LOG_BYTES (512 * 1024)
 #define LIMIT_GOSSIP_EARLY_PER_OWNER 8 /* changes that came before their predecessor */
-#define LIMIT_GOSSIP_EARLY_RECORDS 1024
-#define LIMIT_GOSSIP_OPS 100       /* keys in one change; more: the set is fetched */
-#define LIMIT_GOSSIP_DELTA_OPS 200 /* keys in one answer to a pull */
+#define LIMIT_GOSSIP_OPS 100           /* keys in one change; more: the set is fetched */
+#define LIMIT_GOSSIP_DELTA_OPS 200     /* keys in one answer to a pull */
 #define LIMIT_GOSSIP_SEEDS 4096
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
@@ -134,10 +135,15 @@
 #define LIMIT_SWARM_ANSWER_MS 100      /* for an arbiter to answer; then the second, then none */
 #define LIMIT_SWARM_RETRY_MS 30        /* a WANT is repeated to the same arbiter */
 #define LIMIT_SWARM_RENEW_MS 1000
-#define LIMIT_SWARM_SILENT_MS 1600      /* a leader somebody stalls on, not heard for so long */
-#define LIMIT_SWARM_BEGIN_MS 3000       /* for a leader to begin */
-#define LIMIT_SWARM_LEASE_MS 10000      /* without a RENEW, or without growth */
-#define LIMIT_SWARM_WAIT_MS 250         /* to ask again when all are busy */
+#define LIMIT_SWARM_SILENT_MS 1600 /* a leader somebody stalls on, not heard for so long */
+#define LIMIT_SWARM_BEGIN_MS 3000  /* for a leader to begin */
+#define LIMIT_SWARM_LEASE_MS 10000 /* without a RENEW, or without growth */
+#define LIMIT_SWARM_WAIT_MS 250    /* to ask again when all are busy */
+#define LIMIT_COLD_FEW_HOLDERS 3   /* with fewer the arbiter spreads those who ask */
+#define LIMIT_COLD_CHILDREN 6      /* fed from one download at once; then 503: ask elsewhere */
+#define LIMIT_COLD_INGEST_MS 1500  /* for an ingest to appear; then nobody is fed from it */
+#define LIMIT_COLD_IDLE_MS 60000   /* a download that nobody waits for and that does not grow */
+#define LIMIT_COLD_AGAIN_MS 100 /* after all offered parents failed, the arbiter is asked again */
 #define LIMIT_SWARM_FIRST_BYTE_MS 20000 /* a follower waits for its first byte; then upstream */
 
 #define LIMIT_HOLDING_CHANGES (1024 * 1024) /* own contents, untold yet; more are not announced */

@@ -44,6 +44,18 @@ void gossip_changes_done(struct gossip_changes *c)
     map_done(&c->by_name);
 }
 
+/* In a rollout the log may be as long as the queue: what has been told is what others then ask for,
+ * since much of it is lost. */
+static void make_room(struct gossip_changes *c)
+{
+    bool calm = c->rumours < LIMIT_GOSSIP_LOG_RECORDS / 4;
+    size_t bytes = calm ? LIMIT_GOSSIP_LOG_BYTES : LIMIT_GOSSIP_RUMOUR_BYTES;
+    size_t records = calm ? LIMIT_GOSSIP_LOG_RECORDS : LIMIT_GOSSIP_RUMOURS;
+    while (c->bytes > bytes || c->by_name.count > records) {
+        drop(c, CONTAINER_OF(c->ages.next, struct gossip_change, age));
+    }
+}
+
 int gossip_changes_add(struct gossip_changes *c, uint64_t owner, uint64_t boot, uint32_t version,
                        const struct gossip_op *ops, size_t count)
 {
@@ -52,7 +64,7 @@ int gossip_changes_add(struct gossip_changes *c, uint64_t owner, uint64_t boot, 
         return -ENOMEM;
     }
     change->name.owner = owner;
-    change->name.boot = boot;
+    change->name.boot_low = (uint32_t)boot;
     change->name.version = version;
     change->count = (uint16_t)count;
     if (count) {
@@ -67,16 +79,15 @@ int gossip_changes_add(struct gossip_changes *c, uint64_t owner, uint64_t boot, 
     }
     list_push_back(&c->ages, &change->age);
     c->bytes += change_bytes(count);
-    while (c->bytes > LIMIT_GOSSIP_LOG_BYTES || c->by_name.count > LIMIT_GOSSIP_LOG_RECORDS) {
-        drop(c, CONTAINER_OF(c->ages.next, struct gossip_change, age));
-    }
+    make_room(c);
     return 0;
 }
 
 struct gossip_change *gossip_changes_get(const struct gossip_changes *c, uint64_t owner,
                                          uint64_t boot, uint32_t version)
 {
-    struct gossip_change probe = {.name = {.owner = owner, .boot = boot, .version = version}};
+    struct gossip_change probe = {
+        .name = {.owner = owner, .boot_low = (uint32_t)boot, .version = version}};
     struct map_node *node = map_get(&c->by_name, &probe.name, sizeof(probe.name));
     return node ? CONTAINER_OF(node, struct gossip_change, node) : NULL;
 }
@@ -127,7 +138,7 @@ void gossip_changes_forget(struct gossip_changes *c, uint64_t owner)
 static void begin_ops(struct gossip_ops *ops, const struct gossip_change *first)
 {
     ops->owner = first->name.owner;
-    ops->boot_low = (uint16_t)first->name.boot;
+    ops->boot_low = (uint16_t)first->name.boot_low;
     ops->first = first->name.version;
     ops->versions = ops->count = 0;
 }
@@ -135,7 +146,7 @@ static void begin_ops(struct gossip_ops *ops, const struct gossip_change *first)
 static struct gossip_change *neighbour(const struct gossip_changes *c,
                                        const struct gossip_change *change, int step)
 {
-    return gossip_changes_get(c, change->name.owner, change->name.boot,
+    return gossip_changes_get(c, change->name.owner, change->name.boot_low,
                               change->name.version + (uint32_t)step);
 }
 

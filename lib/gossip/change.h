@@ -2,8 +2,8 @@
  * from.
  *
  * One change is one version of one owner's set. The log keeps the newest within its caps and drops
- * the oldest; a change still to be passed on is also in one of `unsent`, by how often it was sent.
- */
+ * the oldest; a change still to be passed on is also in one of `unsent`, by how often it was sent,
+ * and those have caps of their own, for a rollout where everybody changes at once. */
 #pragma once
 
 #include "gossip/wire.h"
@@ -15,8 +15,8 @@
 
 struct gossip_change {
     struct {
-        uint64_t owner, boot;
-        uint32_t version, zero;
+        uint64_t owner;
+        uint32_t boot_low, version;
     } name;         /* the map's key */
     uint32_t check; /* low half of the hash of the set after it */
     bool has_check; /* known: the last of a message, or applied here */

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #define PULL_FIRST_MS 30 /* the missing change is most likely on its way */
+#define PULL_FIRST_RUSH_MS 1000
 #define PULL_AGAIN_MS 300
 #define JOINING_MS 50
 #define PULL_AGAIN_MAX_MS 5000
@@ -103,7 +104,7 @@ static void want(struct gossip *g, struct gossip_member *m, uint32_t version, ui
     m->wanted.hash = hash;
     m->wanted.teller = teller;
     if (fresh) {
-        m->wanted.next_ms = g->now_ms + PULL_FIRST_MS;
+        m->wanted.next_ms = g->now_ms + (gossip_in_a_rush(g) ? PULL_FIRST_RUSH_MS : PULL_FIRST_MS);
         gossip_pull_by(g, m->wanted.next_ms);
         list_push_back(&g->behind, &m->behind);
     }

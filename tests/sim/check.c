@@ -148,7 +148,7 @@ static void check_stats(struct sim *s, struct sim_node *n)
     s->rumours_max = stats->rumours > s->rumours_max ? stats->rumours : s->rumours_max;
     s->fetches_max = stats->fetches_open > s->fetches_max ? stats->fetches_open : s->fetches_max;
     s->behind_max = stats->behind > s->behind_max ? stats->behind : s->behind_max;
-    if (members > s->node_count * 4 || stats->rumours > LIMIT_GOSSIP_LOG_RECORDS + members + 1) {
+    if (members > s->node_count * 4 || stats->rumours > LIMIT_GOSSIP_RUMOURS + members + 1) {
         sim_violation(s, "node %u: %zu members, %u rumours", n->number, members, stats->rumours);
     }
     if (stats->bytes_out >

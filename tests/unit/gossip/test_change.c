@@ -143,13 +143,20 @@ static void the_oldest_make_room_and_the_caps_hold(void **state)
     (void)state;
     struct gossip_changes c;
     gossip_changes_init(&c);
-    for (uint32_t version = 1; version <= 3 * LIMIT_GOSSIP_LOG_RECORDS; version++) {
+    for (uint32_t version = 1; version <= 2 * LIMIT_GOSSIP_RUMOURS; version++) {
         assert_int_equal(add(&c, 9, version, false), 0);
-        assert_true(c.by_name.count <= LIMIT_GOSSIP_LOG_RECORDS);
-        assert_true(c.bytes <= LIMIT_GOSSIP_LOG_BYTES && c.rumours <= c.by_name.count);
+        assert_true(c.by_name.count <= LIMIT_GOSSIP_RUMOURS);
+        assert_true(c.bytes <= LIMIT_GOSSIP_RUMOUR_BYTES && c.rumours <= c.by_name.count);
     }
     assert_null(gossip_changes_get(&c, 9, 1, 1));
-    assert_non_null(gossip_changes_get(&c, 9, 1, 3 * LIMIT_GOSSIP_LOG_RECORDS));
+    assert_non_null(gossip_changes_get(&c, 9, 1, 2 * LIMIT_GOSSIP_RUMOURS));
+    while (c.rumours > 0) { /* told, they are kept as long as there is room for that */
+        uint64_t first;
+        write_to(&c, 1160, 3, &first);
+    }
+    assert_int_equal(add(&c, 9, 2 * LIMIT_GOSSIP_RUMOURS + 1, false), 0);
+    assert_true(c.by_name.count <= LIMIT_GOSSIP_LOG_RECORDS && c.bytes <= LIMIT_GOSSIP_LOG_BYTES);
+    assert_non_null(gossip_changes_get(&c, 9, 1, 2 * LIMIT_GOSSIP_RUMOURS));
     gossip_changes_done(&c);
 }
 
