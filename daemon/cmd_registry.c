@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "node.h"
+#include "socket_watch.h"
 
 static void on_signal(void *arg, int signum)
 {
@@ -39,6 +40,7 @@ static void tune_allocator(void)
 int cmd_registry(const struct registry_options *options)
 {
     static struct node node; /* outlives this function: see node_done about the loop */
+    static struct socket_watch socket_watch;
     struct error err;
     raise_descriptor_limit();
     tune_allocator();
@@ -56,8 +58,10 @@ int cmd_registry(const struct registry_options *options)
         node_done(&node);
         return 1;
     }
+    socket_watch_start(&socket_watch, &node);
     loop_run(node.loop);
+    socket_watch_stop(&socket_watch);
     node_done(&node);
     log_info("ended");
-    return 0;
+    return socket_watch.is_stale ? 1 : 0;
 }
