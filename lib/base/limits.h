@@ -88,6 +88,7 @@
 #define LIMIT_WATCH_DEPTH 64        /* directories above a watched one; then -EINVAL */
 #define LIMIT_STALE_SOCKET_MS 10000 /* without containerd on a socket whose file is gone: end */
 #define LIMIT_WATCH_RETRY_MS 5000   /* a watch that the kernel refuses: "list again" this often */
+#define LIMIT_INGEST_LOOK_MS 500    /* at open downloads, whether or not an event came */
 
 /* --- gRPC (grpc, store/containerd.h) --- */
 #define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)
@@ -131,6 +132,8 @@
 #define LIMIT_SWARM_CHILDREN 3         /* per node and content */
 #define LIMIT_SWARM_DEPTH 6            /* of a follower */
 #define LIMIT_SWARM_ASKS 1024          /* open at once; then NONE */
+#define LIMIT_SWARM_ANSWERS 64         /* of one step; the rest come with the next */
+#define LIMIT_SWARM_PACKETS_PER_S 8192 /* out; more are dropped, and asked for again */
 #define LIMIT_SWARM_FLIGHTS 1024       /* own downloads told of; more are not */
 #define LIMIT_SWARM_ANSWER_MS 100      /* for an arbiter to answer; then the second, then none */
 #define LIMIT_SWARM_RETRY_MS 30        /* a WANT is repeated to the same arbiter */

@@ -19,6 +19,7 @@ void gossip_effects_done(struct gossip_effects *e)
     free(e->sends);
     free(e->fetches);
     free(e->notes);
+    free(e->answers);
     gossip_effects_init(e);
 }
 
@@ -37,9 +38,13 @@ static bool effects_ready(struct gossip_effects *e)
         e->notes = malloc(LIMIT_GOSSIP_NOTES * sizeof(*e->notes));
         e->note_capacity = e->notes ? LIMIT_GOSSIP_NOTES : 0;
     }
-    e->send_count = e->fetch_count = e->note_count = 0;
+    if (!e->answers) {
+        e->answers = malloc(LIMIT_SWARM_ANSWERS * sizeof(*e->answers));
+        e->answer_capacity = e->answers ? LIMIT_SWARM_ANSWERS : 0;
+    }
+    e->send_count = e->fetch_count = e->note_count = e->answer_count = 0;
     e->persist = false;
-    return e->sends && e->fetches && e->notes;
+    return e->sends && e->fetches && e->notes && e->answers;
 }
 
 /* xoshiro256**, Blackman and Vigna: for choices and nonces; secrets come from the cluster key. */
@@ -161,6 +166,7 @@ void gossip_free(struct gossip *g)
     if (!g) {
         return;
     }
+    gossip_swarm_free(g);
     gossip_members_done(&g->members);
     gossip_changes_done(&g->changes);
     gossip_index_free(g->index);
@@ -257,6 +263,11 @@ static void hear_event(struct gossip *g, const struct gossip_event *event)
     case GOSSIP_PEER_OK:
         peer_ok(g, event->peer);
         break;
+    case GOSSIP_WANT:
+    case GOSSIP_WANT_END:
+    case GOSSIP_FLIGHT:
+        gossip_swarm_event(g, event);
+        break;
     case GOSSIP_LEAVE:
         leave(g);
         break;
@@ -287,11 +298,12 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     gossip_join_tick(g);
     gossip_fetch_tick(g);
     gossip_content_tick(g);
+    gossip_swarm_tick(g);
     gossip_spread_tick(g);
     uint64_t wake_ms = sooner(gossip_membership_wake_ms(g), gossip_probe_wake_ms(g));
     wake_ms = sooner(wake_ms, sooner(gossip_join_wake_ms(g), gossip_content_wake_ms(g)));
     wake_ms = sooner(wake_ms, sooner(gossip_identity_wake_ms(g), gossip_fetch_wake_ms(g)));
-    wake_ms = sooner(wake_ms, g->flush_ms);
+    wake_ms = sooner(wake_ms, sooner(gossip_swarm_wake_ms(g), g->flush_ms));
     wake_ms = sooner(wake_ms, g->now_ms + WAKE_MAX_MS);
     g->wake_ms = wake_ms > g->now_ms ? wake_ms : g->now_ms + 1;
     effects->wake_at_ms = g->wake_ms;

@@ -67,6 +67,16 @@ size_t gossip_lookup(const struct gossip *g, uint64_t key, struct gossip_holder 
     return count;
 }
 
+bool gossip_member_holder(const struct gossip *g, uint64_t id, struct gossip_holder *ret_holder)
+{
+    const struct gossip_member *m = gossip_members_get(&g->members, id);
+    if (!m || !m->selectable || m->registry_port == 0) {
+        return false;
+    }
+    holder_of(g, m, ret_holder);
+    return true;
+}
+
 bool gossip_holds(const struct gossip *g, uint64_t key)
 {
     return gossip_index_has(g->index, key, g->me->slot);

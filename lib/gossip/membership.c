@@ -99,10 +99,14 @@ void gossip_settle(struct gossip *g, struct gossip_member *m)
         g->hash_changed_ms = g->now_ms;
     }
     m->selectable =
+    bool was = m->selectable;
         m != g->me && current && m->version > 0 &&
         (m->state == GOSSIP_ALIVE ||
          (m->state == GOSSIP_SUSPECT && g->now_ms < gossip_suspicion_exclude_ms(&m->suspicion)));
 }
+    if (m->selectable != was) {
+        gossip_swarm_member_changed(g, m);
+    }
 
 void gossip_pass_on(struct gossip *g, struct gossip_member *m)
 {

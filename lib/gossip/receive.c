@@ -139,6 +139,12 @@ static int hear_message(struct context *c, uint8_t type, struct gossip_reader *r
     case GOSSIP_MSG_ECHO:
         (void)gossip_read64(r); /* checked before, or not needed */
         return 0;
+    case GOSSIP_MSG_WANT:
+    case GOSSIP_MSG_GRANT:
+    case GOSSIP_MSG_OFFER:
+    case GOSSIP_MSG_RENEW:
+    case GOSSIP_MSG_GIVE_UP:
+        return gossip_swarm_hear(g, c->sender, c->from, type, r);
     default:
         g->stats.skipped_messages++;
         r->at = r->end;

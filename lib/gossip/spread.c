@@ -113,7 +113,7 @@ void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct 
         }
         send->to = to[i];
         e->send_count++;
-        g->tokens -= send->len;
+        g->tokens -= p->class == GOSSIP_CLASS_SWARM ? 0 : send->len; /* it has a cap of its own */
         g->stats.packets_out++;
         g->stats.bytes_out += send->len;
         g->stats.class_packets[p->class]++;

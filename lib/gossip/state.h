@@ -13,6 +13,7 @@
  *     spread.c     rumours into packets, packets into effects
  *     ops.c        changes of a set, as a message
  *     lookup.c     reading */
+ *     swarm*.c     cold rollouts: swarm.h, and swarm_state.h inside
 #pragma once
 
 #include "gossip/change.h"
@@ -65,6 +66,8 @@ struct gossip {
     struct gossip_changes changes;
     struct gossip_self self;
     uint64_t random[4];
+struct gossip_swarm;
+
     struct gossip_effects *effects; /* only during a step */
     uint64_t now_ms, wall_ms, wake_ms, started_ms;
     bool leaving, contents_listed;
@@ -129,6 +132,8 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
 void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
                             const struct gossip_accusation *a);
 void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness);
+
+    struct gossip_swarm *swarm; /* swarm.c; NULL until there is something to keep */
 void gossip_pass_on(struct gossip *g, struct gossip_member *m);
 void gossip_raise_incarnation(struct gossip *g, uint16_t above);
 void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
@@ -251,3 +256,14 @@ void gossip_wake_spreader(struct gossip *g);
 /* More is to be told than may be sent: the token bucket is half empty. */
 bool gossip_in_a_rush(const struct gossip *g);
 void gossip_spread_tick(struct gossip *g);
+/* --- swarm.c --- */
+void gossip_swarm_free(struct gossip *g);
+void gossip_swarm_event(struct gossip *g, const struct gossip_event *event);
+/* A message of those from GOSSIP_MSG_WANT on; from strangers (NULL) it is only read. 0 or -EPROTO.
+ */
+int gossip_swarm_hear(struct gossip *g, const struct gossip_member *sender,
+                      const struct gossip_addr *from, uint8_t type, struct gossip_reader *r);
+void gossip_swarm_member_changed(struct gossip *g, const struct gossip_member *m); /* selectable */
+void gossip_swarm_tick(struct gossip *g);
+uint64_t gossip_swarm_wake_ms(const struct gossip *g);
+

@@ -65,17 +65,19 @@ enum gossip_swarm_answer_kind {
     GOSSIP_SWARM_NONE,  /* no arbiter answered, or none is to be had: go on without */
 };
 
+struct gossip_offer {
+    uint64_t id; /* a member known here: gossip_member_holder finds its address */
+    uint8_t depth;
+    bool holds; /* all of it */
+};
+
 struct gossip_answer { /* an effect */
     uint32_t ask;
     uint64_t key;
     enum gossip_swarm_answer_kind kind;
     uint16_t retry_ms; /* WAIT */
     uint8_t count;     /* OFFER: at least 1 */
-    struct {
-        uint64_t id; /* a member known here: gossip_member_holder finds its address */
-        uint8_t depth;
-        bool holds; /* all of it */
-    } offers[GOSSIP_SWARM_OFFERS];
+    struct gossip_offer offers[GOSSIP_SWARM_OFFERS];
 };
 
 /* What this node's own copy of `key` does, GOSSIP_FLIGHT. To be said at once when the state or the

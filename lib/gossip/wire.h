@@ -29,6 +29,11 @@ enum gossip_message {
     GOSSIP_MSG_DELTA_NO = 13, /* what was asked for is not kept: fetch the set */
     GOSSIP_MSG_CHALLENGE = 14,
     GOSSIP_MSG_ECHO = 15,
+    GOSSIP_MSG_WANT = 16, /* these: swarm_state.h */
+    GOSSIP_MSG_GRANT = 17,
+    GOSSIP_MSG_OFFER = 18,
+    GOSSIP_MSG_RENEW = 19,
+    GOSSIP_MSG_GIVE_UP = 20,
 };
 
 #define GOSSIP_ACK_WRONG_TARGET 1 /* somebody else lives at this address now */

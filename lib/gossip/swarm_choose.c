@@ -1,0 +1,299 @@
+#include "gossip/swarm_state.h"
+
+#include <string.h>
+
+/* Holders compared for one answer, beginning anywhere: there is near, idle company among them. */
+#define HOLDERS_MAX 256
+#define CHAIN_MAX 64
+/* What a sibling must have more than a parent that stalls, to be worth a move. */
+#define AHEAD_BYTES (8 * 1024 * 1024)
+
+enum standing { STANDS, LEANS, FALLEN };
+
+struct candidate {
+    uint64_t id, rank, bytes;
+    uint8_t depth;
+    bool holds;
+};
+
+struct search {
+    const struct gossip *g;
+    struct gossip_part *asker;
+    const struct gossip_want *want;
+    struct gossip_choice *choice;
+    const char *zone;
+    unsigned height; /* of what hangs on the asker */
+    struct candidate best[GOSSIP_SWARM_OFFERS];
+    size_t count;
+    struct gossip_part *stalled_parent; /* may be tried on */
+};
+
+static const struct gossip_member *member_of(const struct gossip *g, struct gossip_part *p)
+{
+    const struct gossip_member *m = p->slot < g->members.slots ? g->members.by_slot[p->slot] : NULL;
+    if (!m || m->id != p->place.id) {
+        m = gossip_members_get(&g->members, p->place.id);
+        p->slot = m ? m->slot : 0;
+    }
+    return m;
+}
+
+static bool can_serve(const struct gossip *g, const struct gossip_member *m)
+{
+    return m && (m == g->me ? !g->leaving : m->selectable);
+}
+
+uint64_t gossip_part_quiet_ms(const struct gossip *g, struct gossip_part *p)
+{
+    const struct gossip_member *m = member_of(g, p);
+    uint64_t heard_ms = m && m->heard_ms > p->heard_ms ? m->heard_ms : p->heard_ms;
+    return m == g->me ? 0 : g->now_ms - heard_ms;
+}
+
+bool gossip_part_leads(const struct gossip *g, struct gossip_part *p)
+{
+    uint64_t quiet_ms = g->now_ms - p->heard_ms;
+    if (!p->leads || p->revoked ||
+        (p->state != GOSSIP_PART_WAITING && p->state != GOSSIP_PART_GROWING) ||
+        quiet_ms >= LIMIT_SWARM_LEASE_MS || g->now_ms - p->grew_ms >= LIMIT_SWARM_LEASE_MS ||
+        !can_serve(g, member_of(g, p))) {
+        return false;
+    }
+    /* Its turn may come late when it fetches other parts of the same image first. */
+    return p->bytes > p->granted_bytes || g->now_ms - p->granted_ms < LIMIT_SWARM_BEGIN_MS ||
+           p->idle_ms + quiet_ms < LIMIT_SWARM_BEGIN_MS;
+}
+
+static bool holds(const struct gossip *g, const struct gossip_part *p)
+{
+    return p->state == GOSSIP_PART_HELD || p->held_choice == g->swarm->choice;
+}
+
+/* What a copy rests on: itself, its parent's, or nothing. */
+static enum standing standing_of(const struct gossip *g, struct gossip_part *p)
+{
+    if (!can_serve(g, member_of(g, p))) {
+        return FALLEN;
+    }
+    if (holds(g, p) || gossip_part_leads(g, p)) {
+        return STANDS;
+    }
+    switch (p->state) {
+    case GOSSIP_PART_NAMED: /* others receive from it, and it will say so itself any moment */
+        return g->now_ms - p->since_ms < LIMIT_SWARM_BEGIN_MS ? STANDS : FALLEN;
+    case GOSSIP_PART_WAITING:
+    case GOSSIP_PART_GROWING:
+        return p->parent && g->now_ms - p->heard_ms < LIMIT_SWARM_LEASE_MS ? LEANS : FALLEN;
+    default:
+        return FALLEN;
+    }
+}
+
+void gossip_part_judge(const struct gossip *g, struct gossip_part *p)
+{
+    struct gossip_part *chain[CHAIN_MAX], *up = p;
+    uint32_t choice = g->swarm->choice;
+    enum standing standing = LEANS;
+    size_t n = 0;
+    for (; up && up->choice != choice && n < CHAIN_MAX && standing == LEANS; up = up->parent) {
+        chain[n++] = up;
+        standing = standing_of(g, up);
+    }
+    bool judged = standing == LEANS && up && up->choice == choice;
+    bool live = judged ? up->live : standing == STANDS;
+    unsigned depth = judged ? up->depth + 1U : 0;
+    for (; n > 0; depth++) {
+        chain[--n]->choice = choice;
+        chain[n]->live = live;
+        chain[n]->depth = (uint8_t)(depth < UINT8_MAX ? depth : UINT8_MAX);
+    }
+}
+
+static struct gossip_part *first_child(struct gossip_part *p)
+{
+    return list_empty(&p->children) ? NULL
+                                    : CONTAINER_OF(p->children.next, struct gossip_part, sibling);
+}
+
+/* Marks whoever receives from `top`, directly or through others. How deep that goes. */
+static unsigned mark_below(struct gossip_part *top, uint32_t choice)
+{
+    struct gossip_part *p = top;
+    unsigned depth = 0, height = 0;
+    for (;;) {
+        p->below = choice;
+        if (first_child(p)) {
+            p = first_child(p);
+            depth++;
+            height = depth > height ? depth : height;
+            continue;
+        }
+        while (p != top && p->sibling.next == &p->parent->children) {
+            p = p->parent;
+            depth--;
+        }
+        if (p == top) {
+            return height;
+        }
+        p = CONTAINER_OF(p->sibling.next, struct gossip_part, sibling);
+    }
+}
+
+static int fault_of(const struct gossip_want *want, uint64_t id)
+{
+    for (size_t i = 0; i < want->failed_count; i++) {
+        if (want->failed[i].id == id) {
+            return (int)want->failed[i].fault;
+        }
+    }
+    return -1;
+}
+
+static void insert(struct search *x, const struct candidate *c)
+{
+    if (x->count == GOSSIP_SWARM_OFFERS && c->rank >= x->best[x->count - 1].rank) {
+        return;
+    }
+    size_t at = x->count < GOSSIP_SWARM_OFFERS ? x->count++ : x->count - 1;
+    for (; at > 0 && x->best[at - 1].rank > c->rank; at--) {
+        x->best[at] = x->best[at - 1];
+    }
+    x->best[at] = *c;
+}
+
+/* Lower is better. Within a zone breadth comes last, since every further child costs all of them
+ * their share of the uplink while depth costs moments; into another zone depth comes last, since a
+ * whole zone may grow from there. */
+static uint64_t rank(const struct search *x, const struct gossip_member *m,
+                     const struct candidate *c, unsigned children, bool doubtful)
+{
+    bool far = strcmp(m->zone, x->zone) != 0;
+    bool deep = c->depth + 1U + x->height > LIMIT_SWARM_DEPTH;
+    uint64_t mib = c->bytes >> 20, width = far ? c->depth : children;
+    uint64_t then = far ? children : c->depth;
+    mib = mib < (1U << 28) ? mib : (1U << 28) - 1;
+    return (uint64_t)doubtful << 62 | (uint64_t)deep << 61 | (uint64_t)far << 60 |
+           (width & 0xff) << 52 | (then & 0xff) << 44 | ((1U << 28) - 1 - mib) << 16 |
+           (gossip_mix(c->id ^ x->asker->place.id) & 0xffff);
+}
+
+/* Somebody whose copy can be had: by this asker, too? */
+static void consider(struct search *x, const struct gossip_member *m, struct gossip_part *p,
+                     struct candidate *c)
+{
+    struct gossip_choice *choice = x->choice;
+    bool own_parent = p && x->asker->parent == p;
+    unsigned children = p ? p->child_count - own_parent : 0;
+    int fault = fault_of(x->want, c->id);
+    choice->live++;
+    if (fault == GOSSIP_FAULT_STALLED && !c->holds && p->bytes <= x->want->bytes &&
+        gossip_part_quiet_ms(x->g, p) < LIMIT_SWARM_SILENT_MS) {
+        x->stalled_parent = own_parent ? p : x->stalled_parent;
+        c->rank = UINT64_MAX - !own_parent; /* better than nobody */
+        insert(x, c);
+        return;
+    }
+    if (fault >= 0) {
+        choice->refused += fault == GOSSIP_FAULT_REFUSED && !c->holds;
+        return;
+    }
+    if (children >= LIMIT_SWARM_CHILDREN || c->depth >= LIMIT_SWARM_DEPTH ||
+        c->depth + 1U + x->height > 2 * LIMIT_SWARM_DEPTH ||
+        (p && p->state == GOSSIP_PART_NAMED && !c->holds)) {
+        choice->full++;
+        return;
+    }
+    bool doubtful =
+        p && !c->holds &&
+        (p->blamed_ms > p->heard_ms || x->g->now_ms - p->heard_ms >= 2 * LIMIT_SWARM_SILENT_MS);
+    c->rank = own_parent && !doubtful ? 0 : rank(x, m, c, children, doubtful);
+    insert(x, c);
+}
+
+static void consider_holders(struct search *x)
+{
+    const struct gossip *g = x->g;
+    struct gossip_index_walk walk;
+    uint64_t spread = gossip_mix(x->want->key ^ x->asker->place.id);
+    uint16_t slot;
+    if (!gossip_index_walk(g->index, x->want->key, (uint32_t)spread, &walk)) {
+        return;
+    }
+    for (size_t n = 0; n < HOLDERS_MAX && gossip_index_walk_next(&walk, &slot);) {
+        const struct gossip_member *m = g->members.by_slot[slot];
+        if (!can_serve(g, m)) {
+            continue;
+        }
+        n++;
+        struct gossip_part *p = gossip_part_get(g->swarm, x->want->key, m->id);
+        if (p) {
+            p->held_choice = g->swarm->choice; /* its turn comes with the others' */
+        } else {
+            struct candidate c = {.id = m->id, .bytes = UINT64_MAX, .holds = true};
+            consider(x, m, NULL, &c);
+        }
+    }
+}
+
+static void consider_parts(struct search *x)
+{
+    const struct gossip *g = x->g;
+    LIST_EACH (link, &x->asker->lease->parts) {
+        struct gossip_part *p = CONTAINER_OF(link, struct gossip_part, in_lease);
+        if (p->below == g->swarm->choice) {
+            continue;
+        }
+        gossip_part_judge(g, p);
+        if (p->live) {
+            struct candidate c = {.id = p->place.id, .depth = p->depth, .holds = holds(g, p)};
+            c.bytes = c.holds ? UINT64_MAX : p->bytes;
+            consider(x, member_of(g, p), p, &c);
+        }
+    }
+}
+
+/* The fault lies above the asker's parent, unless somebody else has come much further. */
+static bool stays(const struct search *x)
+{
+    const struct gossip_part *parent = x->stalled_parent;
+    for (size_t i = 0; parent && i < x->count; i++) {
+        if (x->best[i].bytes > parent->bytes + AHEAD_BYTES && x->best[i].id != parent->place.id) {
+            return false;
+        }
+    }
+    return parent != NULL;
+}
+
+void gossip_choice_begin(const struct gossip *g)
+{
+    struct gossip_swarm *s = g->swarm;
+    s->choice = s->choice == UINT32_MAX ? 1 : s->choice + 1;
+}
+
+void gossip_choose(const struct gossip *g, struct gossip_part *asker,
+                   const struct gossip_want *want, struct gossip_choice *ret_choice)
+{
+    const struct gossip_member *m = member_of(g, asker);
+    struct search x = {
+        .g = g, .asker = asker, .want = want, .choice = ret_choice, .zone = m ? m->zone : ""};
+    *ret_choice = (struct gossip_choice){0};
+    gossip_choice_begin(g);
+    x.height = mark_below(asker, g->swarm->choice);
+    consider_holders(&x);
+    consider_parts(&x);
+    ret_choice->stay = stays(&x);
+    for (size_t i = 0; i < x.count; i++) {
+        bool first = ret_choice->stay && x.best[i].id == x.stalled_parent->place.id;
+        for (size_t at = i; first && at > 0; at--) {
+            struct candidate c = x.best[at];
+            x.best[at] = x.best[at - 1];
+            x.best[at - 1] = c;
+        }
+    }
+    for (size_t i = 0; i < x.count; i++) {
+        ret_choice->offers[i].id = x.best[i].id;
+        ret_choice->offers[i].depth = x.best[i].depth;
+        ret_choice->offers[i].holds = x.best[i].holds;
+    }
+    ret_choice->count = (uint8_t)x.count;
+}
