@@ -155,6 +155,19 @@ def test_an_init_container_may_write_the_configuration_instead(helm):
     assert HOOKS <= objects.keys()
 
 
+def test_the_clusters_keys_are_a_directory_of_the_daemon_alone(helm):
+    objects = render(helm, {"gossipKeySecret": {"name": "ours"},
+                            "spegel": {"configurationInitContainer": True}})
+    assert "--gossip-key-file=/etc/secrets/gossip/keys" in objects.registry["args"]
+    [mount] = [m for m in objects.registry["volumeMounts"] if m["name"] == "gossip-keys"]
+    assert mount == {"name": "gossip-keys", "mountPath": "/etc/secrets/gossip", "readOnly": True}
+    [volume] = [v for v in objects.pod["volumes"] if v["name"] == "gossip-keys"]
+    assert volume["secret"] == {"secretName": "ours", "defaultMode": 0o400,
+                                "items": [{"key": "keys", "path": "keys"}]}
+    assert "gossip-keys" not in mounts(objects.pod["initContainers"][0])
+    assert "gossip" not in json.dumps(render(helm, {}).all)
+
+
 def test_without_mirror_add_nothing_touches_containerds_configuration(helm):
     objects = render(helm, {"spegel": {"containerdMirrorAdd": False,
                                        "configurationInitContainer": True}})

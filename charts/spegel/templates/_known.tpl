@@ -45,6 +45,8 @@ affinity: {"kind": "map"}
 clusterDomain: {"kind": "text", "default": "cluster.local."}
 priorityClassName: {"kind": "text"}
 basicAuthSecretName: {"kind": "text", "default": ""}
+gossipKeySecret.name: {"kind": "text", "default": ""}
+gossipKeySecret.key: {"kind": "text", "default": "keys"}
 spegel.logLevel: {"kind": "text", "default": "INFO"}
 spegel.persistence.enabled: {"kind": "bool", "default": true}
 spegel.persistence.path: {"kind": "text", "default": "/var/lib/spegel"}
