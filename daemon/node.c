@@ -41,6 +41,9 @@ static void node_inventory_changed(void *arg, const struct inventory_change *cha
     if (!n->cluster) {
         return;
     }
+    if (n->cold && change->added && change->digest) {
+        cold_held(n->cold, change->digest);
+    }
     if (change->added) {
         cluster_add(n->cluster, key);
     } else {
@@ -62,8 +65,8 @@ static const struct gossip_addr *node_pick_address(const struct gossip_self *sel
     return &holder->addrs[0];
 }
 
-static bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,
-                                struct mirror_holder *ret_holder)
+bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,
+                         struct mirror_holder *ret_holder)
 {
     node_id_bytes(holder->id, ret_holder->node_id);
     return holder->addr_count > 0 &&
@@ -211,6 +214,7 @@ static int node_start_cluster(struct node *n, struct error *err)
         .bootstrap = {.targets = targets},
         .authorization = node_authorization,
         .member_up = node_member_up,
+        .answered = node_cold_answered,
         .arg = n,
     };
     if (o->bootstrap_kind == BOOTSTRAP_DNS) {
@@ -270,6 +274,7 @@ static int node_start_registry(struct node *n, struct error *err)
         .authorization = node_authorization,
         .held = node_held,
         .settled = node_settled,
+        .member = node_cold_member,
         .arg = n,
     };
     int r = loop_new(&n->loop);
@@ -283,6 +288,13 @@ static int node_start_registry(struct node *n, struct error *err)
         return error_wrap(err, r, "basic auth");
     }
     r = fetcher_new(n->loop, &n->fetcher);
+    if (r == 0) {
+        r = node_start_cold(n, err);
+        if (r < 0) {
+            return r;
+        }
+    }
+    mirror.cold = n->cold;
     r = r < 0 ? r : mirror_new(n->loop, &mirror, &n->mirror);
     if (r < 0) {
         return error_set(err, r, "starting: %s", strerror(-r));
@@ -292,6 +304,8 @@ static int node_start_registry(struct node *n, struct error *err)
         .inventory = n->inventory,
         .filter = n->filter,
         .mirror = n->mirror,
+        .cold = n->cold,
+        .cold_exclude = n->cold_exclude,
         .metrics = n->metrics,
         .auth = n->auth,
         .ready = node_ready,
@@ -333,24 +347,6 @@ int node_start(struct node *n, const struct registry_options *options, struct er
 
 /* --- ending --- */
 
-static void node_drained(void *arg)
-{
-    const struct node *n = arg;
-    loop_stop(n->loop);
-}
-
-void node_leave(struct node *n)
-{
-    if (n->leaving) {
-        return;
-    }
-    n->leaving = true;
-    log_info("leaving", LOG_INT("streams", server_streams(n->server)));
-    registry_set_leaving(n->registry);
-    cluster_leave(n->cluster);
-    server_drain(n->server, LIMIT_SHUTDOWN_DRAIN_MS, node_drained, n);
-}
-
 static void node_stop_loop(void *arg)
 {
     loop_stop(arg);
@@ -371,6 +367,7 @@ void node_done(struct node *n)
 {
     if (n->loop) {
         timer_stop(&n->load_timer);
+        timer_stop(&n->leave_timer);
         config_writer_free(n->config_writer);
         server_free(n->id_server);
         server_free(n->metrics_server);
@@ -385,11 +382,13 @@ void node_done(struct node *n)
         n->cluster = NULL;
         registry_free(n->registry);
         mirror_free(n->mirror);
+        cold_free(n->cold);
         node_let_callbacks_run(n->loop);
         fetcher_free(n->fetcher);
         auth_free(n->auth);
         metrics_free(n->metrics);
         /* The loop itself stays: a look-up may still sit on the pool, and the process ends here. */
     }
+    filter_free(n->cold_exclude);
     filter_free(n->filter);
 }

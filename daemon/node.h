@@ -18,6 +18,7 @@
 #include "io/server.h"
 #include "oci/filter.h"
 #include "registry/auth.h"
+#include "registry/cold.h"
 #include "registry/metrics.h"
 #include "registry/mirror.h"
 #include "registry/registry.h"
@@ -35,6 +36,8 @@ struct node {
     struct metrics *metrics;
     struct auth *auth;
     struct fetcher *fetcher;
+    struct cold *cold; /* NULL: no cold rollouts */
+    struct filter *cold_exclude;
     struct mirror *mirror;
     struct registry *registry;
     struct server *server, *metrics_server, *id_server;
@@ -43,19 +46,30 @@ struct node {
     struct layout **layouts;
     size_t layout_count;
     struct config_writer *config_writer; /* NULL unless --write-configuration */
-    struct timer load_timer;
+    struct timer load_timer, leave_timer;
     bool leaving;
 };
 
 /* 0, or negative errno with the sentence; then node_done frees what was made. */
 int node_start(struct node *n, const struct registry_options *options, struct error *err);
 
-/* Begins to leave: not ready, LEFT is said, no new connections; the loop stops when running streams
- * have ended or their time is over. */
-void node_leave(struct node *n);
-
 /* After the loop ended; NULL parts are fine. */
 void node_done(struct node *n);
+
+/* node_leave.c: begins to leave; the loop stops when running streams have ended or their time is
+ * over. */
+void node_leave(struct node *n);
+
+/* node_cold.c: makes `cold`, where it is wanted; for node_start. */
+int node_start_cold(struct node *n, struct error *err);
+/* GET /debug/swarm: the leases that this node keeps for others, its own flights. 0 or -ENOMEM. */
+int node_write_swarm_json(const struct node *n, struct buf *json);
+/* What the core answers, and where the members are that it names. */
+void node_cold_answered(void *arg, const struct gossip_answer *answer);
+bool node_cold_member(void *arg, uint64_t id, struct mirror_holder *ret_holder);
+/* node.c: false when the holder has no address that this node can use. */
+bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,
+                         struct mirror_holder *ret_holder);
 
 /* node_servers.c: listens on the three ports; for node_start. */
 int node_start_servers(struct node *n, struct error *err);

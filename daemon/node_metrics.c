@@ -117,6 +117,48 @@ static void write_mirror(const struct node *n, struct exposition *e)
                 bytes);
 }
 
+static void write_cold(const struct node *n, struct exposition *e)
+{
+    struct gossip_swarm_stats s;
+    gossip_swarm_stats(cluster_core(n->cluster), &s);
+    const struct named_count decisions[] = {
+        {"granted", s.granted}, {"offered", s.offered},   {"wait", s.waits},
+        {"stay", s.stays},      {"given_up", s.given_up}, {"revoked", s.revoked},
+        {"adopted", s.adopted}, {"over_cap", s.drop_cap},
+    };
+    WRITE_NAMED(e, "spegel_swarm_decisions_total",
+                "What this node decided as an arbiter of cold rollouts.", "decision", decisions);
+    exposition_gauge(e, "spegel_swarm_leases", "Contents whose download this node arbitrates.",
+                     s.leases);
+    exposition_gauge(e, "spegel_swarm_participants", "Nodes that take part in these.",
+                     s.participants);
+    if (!n->cold) {
+        return;
+    }
+    const struct cold_counters *c = cold_counters(n->cold);
+    const struct named_count events[] = {
+        {"granted", c->granted},
+        {"followed", c->followed},
+        {"waited", c->waited},
+        {"stayed", c->stayed},
+        {"switched", c->switched},
+        {"unanswered", c->unanswered},
+        {"out_of_patience", c->out_of_patience},
+        {"flight", c->flights},
+        {"flight_held", c->flights_held},
+        {"flight_gone", c->flights_gone},
+        {"over_cap", c->over_cap},
+        {"fed", c->fed},
+        {"fed_refused", c->fed_refused},
+        {"fed_cut", c->fed_cut},
+    };
+    WRITE_NAMED(e, "spegel_cold_events_total", "What happened to downloads that nobody held yet.",
+                "event", events);
+    const struct named_count bytes[] = {{"followed", c->bytes_followed}, {"fed", c->bytes_fed}};
+    WRITE_NAMED(e, "spegel_cold_bytes_total",
+                "Body bytes from parents, and to others from downloads under way.", "path", bytes);
+}
+
 static void write_containerd(const struct node *n, struct exposition *e)
 {
     if (!n->containerd) {
@@ -184,6 +226,7 @@ void node_write_metrics(const struct node *n, struct exposition *e)
     write_inventory(n, e);
     write_server(n, e);
     write_mirror(n, e);
+    write_cold(n, e);
     write_containerd(n, e);
     write_layouts(n, e);
     cluster_write_metrics(n->cluster, e);

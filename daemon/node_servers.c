@@ -59,8 +59,11 @@ static void node_metrics_request(void *arg, struct conn *c, const struct http_re
         respond_text(c, e.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8", &text);
     } else if (path_is(request, "/debug/cluster")) {
         node_debug_request(n, c, request, &text);
+    } else if (path_is(request, "/debug/swarm")) {
+        int r = node_write_swarm_json(n, &text);
+        respond_text(c, r < 0 ? 503 : 200, "application/json", &text);
     } else {
-        (void)buf_puts(&text, "not found; see /metrics and /debug/cluster\n");
+        (void)buf_puts(&text, "not found; see /metrics, /debug/cluster and /debug/swarm\n");
         respond_text(c, 404, "text/plain", &text);
     }
     buf_done(&text);

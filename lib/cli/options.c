@@ -92,6 +92,13 @@ static const struct flag registry_flags[] = {
              "keeps nobody out."},
     {"zone", FLAG_TEXT, AT(registry_options, zone), .placeholder = "NAME",
      .help = "The zone of this node; holders in the same zone are preferred."},
+    {"cold-rollout", FLAG_BOOL, AT(registry_options, cold_rollout), .default_text = "true",
+     .help = "Let the nodes agree on who fetches from upstream what nobody holds yet, and feed the "
+             "others from that download."},
+    {"cold-rollout-exclude", FLAG_LIST, AT(registry_options, cold_rollout_exclude),
+     .placeholder = "REGEX",
+     .help = "Images matching any of these, as registry/repository, are fetched from upstream by "
+             "each node that lacks them."},
     {"write-configuration", FLAG_BOOL, AT(registry_options, write_configuration),
      .help = "Write containerd's configuration, as `spegel configuration` does, once this node "
              "has answered its own probe. It stays on exit: `spegel cleanup` takes it away."},

@@ -81,6 +81,9 @@ struct registry_options {
     char *gossip_key_file;            /* NULL: the label's key */
     char *zone;                       /* NULL: unknown */
 
+    bool cold_rollout;
+    struct text_list cold_rollout_exclude; /* uncompiled */
+
     bool write_configuration;
     char *config_path; /* these four: as in configuration_options, with mirrored_registries */
     struct text_list mirror_targets;

@@ -7,11 +7,13 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "cluster/answers.h"
 #include "cluster/bulk.h"
 #include "cluster/convert.h"
 #include "cluster/holding.h"
 #include "cluster/identity.h"
 #include "cluster/key_file.h"
+#include "cluster/note.h"
 #include "cluster/self.h"
 
 struct cluster {
@@ -28,6 +30,7 @@ struct cluster {
     struct timer timer;
     struct bulk bulk;
     struct holding holding;
+    struct answers answers;
     bool warned_lost, peers_failed;
 };
 
@@ -55,26 +58,7 @@ static void cluster_fetched(void *arg, uint32_t id, int status, const struct buf
 
 static void cluster_note(struct cluster *c, const struct gossip_note *note)
 {
-    static const char *const texts[] = {
-        [GOSSIP_NOTE_UP] = "member is up",
-        [GOSSIP_NOTE_SUSPECT] = "member is suspected",
-        [GOSSIP_NOTE_DOWN] = "member is down",
-        [GOSSIP_NOTE_LEFT] = "member left",
-        [GOSSIP_NOTE_READY] = "cluster view is complete",
-        [GOSSIP_NOTE_REFUTED] = "this node was suspected, and refuted it",
-        [GOSSIP_NOTE_NEW_BOOT] = "this node's boot number was behind; took a later one",
-        [GOSSIP_NOTE_NEW_ID] = "another live node has this node's id; took a new one",
-    };
-    char id[GOSSIP_ID_TEXT_BYTES], addr[GOSSIP_ADDR_TEXT_BYTES];
-    (void)gossip_id_format(note->id, id);
-    (void)gossip_addr_format(&note->addr, addr);
-    if (!note->addr.family) { /* about ourselves */
-        log_info(texts[note->kind], LOG_STR("id", id));
-    } else if (note->kind == GOSSIP_NOTE_SUSPECT) {
-        log_debug(texts[note->kind], LOG_STR("id", id), LOG_STR("addr", addr));
-    } else {
-        log_info(texts[note->kind], LOG_STR("id", id), LOG_STR("addr", addr));
-    }
+    note_log(note);
     if (note->kind == GOSSIP_NOTE_READY && c->bootstrap) {
         bootstrap_set_ready(c->bootstrap);
     } else if (note->kind == GOSSIP_NOTE_UP) {
@@ -106,6 +90,9 @@ static void cluster_step(struct cluster *c, struct gossip_event *event)
             failed_count < LIMIT_GOSSIP_FETCHES) {
             failed[failed_count++] = c->effects.fetches[i].id;
         }
+    }
+    if (c->effects.answer_count > 0) {
+        answers_add(&c->answers, c->effects.answers, c->effects.answer_count);
     }
     for (size_t i = 0; i < c->effects.note_count; i++) {
         cluster_note(c, &c->effects.notes[i]);
@@ -281,6 +268,7 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
     gossip_effects_init(&c->effects);
     timer_init(&c->timer, loop, cluster_tick, c);
     bulk_init(&c->bulk, fetcher, cluster_fetched, c);
+    answers_init(&c->answers, loop, config->answered, config->arg);
     holding_init(&c->holding, loop, cluster_tell_holding, c);
     c->label = strdup(config->label);
     c->data_dir = config->data_dir ? strdup(config->data_dir) : NULL;
@@ -317,6 +305,7 @@ void cluster_free(struct cluster *c)
     bootstrap_free(c->bootstrap);
     bulk_done(&c->bulk);
     holding_done(&c->holding);
+    answers_done(&c->answers);
     timer_stop(&c->timer);
     udp_free(c->udp);
     key_file_free(c->keys);
@@ -375,6 +364,11 @@ void cluster_peer_answered(struct cluster *c, uint64_t id)
     if (c->peers_failed) { /* else nobody is backed off from */
         cluster_step(c, &(struct gossip_event){.kind = GOSSIP_PEER_OK, .peer = id});
     }
+}
+
+void cluster_tell(struct cluster *c, struct gossip_event *event)
+{
+    cluster_step(c, event);
 }
 
 void cluster_set_load(struct cluster *c, uint8_t load)

@@ -31,6 +31,8 @@ struct cluster_config {       /* copied, except where said */
                                           a lone node that others may join */
     const char *(*authorization)(void *arg);   /* for bulk requests; as in registry/mirror.h */
     void (*member_up)(void *arg, uint64_t id); /* new, restarted or back */
+    /* To a GOSSIP_WANT; NULL where nobody asks. From the loop. */
+    void (*answered)(void *arg, const struct gossip_answer *answer);
     void *arg;
 };
 
@@ -72,6 +74,9 @@ int cluster_debug_json(const struct cluster *c, uint64_t after, size_t max, stru
 void cluster_peer_failed(struct cluster *c, uint64_t id);
 void cluster_peer_answered(struct cluster *c, uint64_t id); /* whatever it said */
 void cluster_set_load(struct cluster *c, uint8_t load);
+
+/* Of cold rollouts (gossip/swarm.h): GOSSIP_WANT, GOSSIP_WANT_END or GOSSIP_FLIGHT. */
+void cluster_tell(struct cluster *c, struct gossip_event *event);
 
 /* Somebody asks us for /id: while our own address is unknown, the one that reaches them will do. */
 void cluster_met(struct cluster *c, const struct sockaddr *client);

@@ -25,6 +25,7 @@ struct http_request {
     const char *spegel_mirror;   /* X-Spegel-Mirror */
     const char *spegel_registry; /* X-Spegel-Registry */
     const char *spegel_node;     /* X-Spegel-Node */
+    const char *spegel_follow;   /* X-Spegel-Follow */
     const char *spegel_doubt;    /* X-Spegel-Doubt */
     const char *spegel_auth;     /* X-Spegel-Auth */
     const char *oci_namespace;   /* OCI-Namespace */

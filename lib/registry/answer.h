@@ -14,7 +14,7 @@ struct registry {
     size_t job_count;
     double last_containerd_s;
     size_t streams; /* file bodies under way */
-    bool leaving;
+    bool leaving, draining;
 };
 
 /* One request as the registry understands it; may be copied, `request` lives as long as the
@@ -50,6 +50,8 @@ void serve_gone(struct registry *r, struct conn *c);
  * again. */
 void serve_done(struct registry *r);
 
+/* registry.c: content by digest: held, in flight for those who follow, or a miss. */
+void registry_digest(struct registry *r, struct conn *c, const struct registry_query *q);
 /* registry.c: not held here, 404 for peers, the mirror for others. */
 void registry_miss(struct registry *r, struct conn *c, const struct registry_query *q);
 

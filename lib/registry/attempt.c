@@ -133,7 +133,9 @@ static void on_peer_head(void *arg, const struct http_response *head)
     struct mirror *m = a->mirror;
     const struct want asked = a->want;
     const char *outcome = NULL;
-    head_times_add(&m->head_times, clock_now_us() - a->asked_us);
+    if (!asked.follows) { /* a follower's head comes with its parent's first byte */
+        head_times_add(&m->head_times, clock_now_us() - a->asked_us);
+    }
     if (m->config.answered) {
         m->config.answered(m->config.arg, a->holder.node_id);
     }

@@ -102,32 +102,89 @@ static void stream_file(struct registry *r, struct conn *c, const struct registr
     }
 }
 
+/* What a request for a blob of this size gets. */
+struct part {
+    struct buf fields;
+    enum range_result range;
+    int64_t first, length;
+    bool failed;
+};
+
+static void part_begin(struct part *p, const struct registry_query *q, const struct digest *digest,
+                       int64_t size_bytes)
+{
+    int64_t last = size_bytes - 1;
+    p->first = 0;
+    buf_init(&p->fields, FIELDS_BYTES);
+    p->range = range_parse(content_range(q), size_bytes, &p->first, &last);
+    int failed = content_fields(&p->fields, q, digest, OCTETS);
+    failed |= http_head_field(&p->fields, "Accept-Ranges", "bytes");
+    failed |= range_fields(&p->fields, p->range, p->first, last, size_bytes);
+    p->failed = failed != 0;
+    p->length = last - p->first + 1;
+}
+
+static bool part_has_body(const struct part *p, const struct registry_query *q)
+{
+    return !p->failed && p->range != RANGE_UNSATISFIABLE && p->length > 0 &&
+           q->request->method == HTTP_METHOD_GET;
+}
+
+static int part_status(const struct part *p)
+{
+    return p->range == RANGE_PART ? 206 : 200;
+}
+
+static void part_answer_empty(const struct part *p, struct conn *c, const struct registry_query *q)
+{
+    if (p->failed) {
+        answer_unable(c, q, "out of memory");
+    } else if (p->range == RANGE_UNSATISFIABLE) {
+        server_respond(c, 416, &p->fields, NULL, 0);
+    } else {
+        server_respond_head(c, 200, &p->fields, p->length);
+    }
+}
+
 void content_answer_blob(struct registry *r, struct conn *c, const struct registry_query *q,
                          const struct digest *digest, int64_t size_bytes, int fd)
 {
-    struct buf fields;
-    buf_init(&fields, FIELDS_BYTES);
-    int64_t first = 0, last = size_bytes - 1;
-    enum range_result range = range_parse(content_range(q), size_bytes, &first, &last);
-    int failed = content_fields(&fields, q, digest, OCTETS);
-    failed |= http_head_field(&fields, "Accept-Ranges", "bytes");
-    failed |= range_fields(&fields, range, first, last, size_bytes);
-    int64_t length = last - first + 1;
-    if (!failed && range != RANGE_UNSATISFIABLE && length > 0 &&
-        q->request->method == HTTP_METHOD_GET) {
-        stream_file(r, c, q, &fields, range == RANGE_PART ? 206 : 200, fd, first, length);
-        buf_done(&fields);
-        return;
-    }
-    (void)close(fd);
-    if (failed) {
-        answer_unable(c, q, "out of memory");
-    } else if (range == RANGE_UNSATISFIABLE) {
-        server_respond(c, 416, &fields, NULL, 0);
+    struct part p;
+    part_begin(&p, q, digest, size_bytes);
+    if (part_has_body(&p, q)) {
+        stream_file(r, c, q, &p.fields, part_status(&p), fd, p.first, p.length);
     } else {
-        server_respond_head(c, 200, &fields, length);
+        (void)close(fd);
+        part_answer_empty(&p, c, q);
     }
-    buf_done(&fields);
+    buf_done(&p.fields);
+}
+
+int64_t content_first_byte(const struct registry_query *q, int64_t size_bytes)
+{
+    int64_t first = 0, last;
+    return range_parse(content_range(q), size_bytes, &first, &last) == RANGE_UNSATISFIABLE ? -1
+                                                                                           : first;
+}
+
+void content_answer_growing(struct registry *r, struct conn *c, const struct registry_query *q,
+                            int64_t size_bytes, int fd, int64_t there_bytes,
+                            void (*finished)(void *arg, int status, int64_t bytes_sent), void *arg,
+                            struct growing_body **ret_body)
+{
+    struct part p;
+    *ret_body = NULL;
+    part_begin(&p, q, &q->path.digest, size_bytes);
+    if (!part_has_body(&p, q)) {
+        (void)close(fd);
+        part_answer_empty(&p, c, q);
+    } else if (growing_body_new(r->loop, fd, p.first, p.length, there_bytes, finished, arg,
+                                ret_body) < 0) {
+        answer_unable(c, q, "out of memory");
+    } else {
+        server_respond_body(c, part_status(&p), &p.fields, p.length, growing_body(*ret_body));
+    }
+    buf_done(&p.fields);
 }
 
 void content_answer_manifest(struct registry *r, struct conn *c, const struct registry_query *q,

@@ -165,6 +165,17 @@ size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const 
     return good_count + doubted_count;
 }
 
+void mirror_note_attempt(struct buf *log, const struct mirror_holder *holder, const char *outcome)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    if (log) {
+        address_format(&holder->address.sa, address);
+        /* Full is full: detail is for people. Both texts are ours and need no escaping. */
+        (void)buf_printf(log, "%s{\"holder\":\"%s\",\"outcome\":\"%s\"}", log->len ? "," : "",
+                         address, outcome);
+    }
+}
+
 /* --- what they are sent --- */
 
 /* RFC 3986 section 3.4; a registry is host[:port], so little needs it. */
@@ -203,6 +214,9 @@ int mirror_write_fields(struct mirror *m, const struct want *want, struct buf *r
     const char *authorization =
         m->config.authorization ? m->config.authorization(m->config.arg) : NULL;
     int r = http_head_field(ret_fields, "X-Spegel-Mirrored", "true");
+    if (r == 0 && want->follows) {
+        r = http_head_field(ret_fields, "X-Spegel-Follow", "true");
+    }
     if (r == 0 && authorization) {
         r = http_head_field(ret_fields, "Authorization", authorization);
     }

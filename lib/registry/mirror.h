@@ -15,6 +15,8 @@
 #include "oci/digest.h"
 #include "oci/path.h"
 
+struct cold;
+
 struct mirror_holder {
     uint8_t node_id[6];
     union address address; /* of its registry port */
@@ -38,12 +40,17 @@ struct mirror_config {
     /* May be NULL. True while the index is known to be complete: then an empty look-up is a miss
      * at once instead of after resolve_timeout_ms. */
     bool (*settled)(void *arg);
+    /* NULL: no cold rollouts, and no query says `cold`. */
+    struct cold *cold;
+    /* Where a member is; false: not to be asked (any more). Set where cold is. */
+    bool (*member)(void *arg, uint64_t id, struct mirror_holder *ret_holder);
     void *arg;
 };
 
 struct mirror_query {
     enum { MIRROR_MANIFEST, MIRROR_BLOB } kind;
     bool head;
+    bool cold;            /* if nobody holds it, the arbiter is to be asked: mirror_config.cold */
     bool local_client;    /* from this node's containerd: the doubt rule applies */
     const char *registry; /* `ns`; "" for a digest asked without it */
     const char *repository;

@@ -3,6 +3,7 @@
  *   mirror.c      the whole: set-up, counters, which holders come into question
  *   transfer.c    one request: look-up, race, answer
  *   race.c        several holders, the first good one wins
+ *   guide.c       cold rollouts: the parents that the arbiter names, one after the other
  *   attempt.c     one holder asked; verdict.c judges its head
  *   relay.c       a large body on its way, and who goes on when a holder fails
  *   tell.c        a doubted holder is told; own_check.c is what it then does
@@ -52,6 +53,9 @@ void mirror_mark_failed(struct mirror *m, const struct mirror_query *query,
 
 /* The hash of "registry/repository:tag", or the digest: what `failed` is kept by. */
 void mirror_key(const struct mirror_query *query, struct digest *ret_key);
+
+/* One more of detail.attempts; log may be NULL. */
+void mirror_note_attempt(struct buf *log, const struct mirror_holder *holder, const char *outcome);
 
 /* The target and header lines of a request to a peer. 0, -ENOBUFS, -ENOMEM or -EINVAL. */
 int mirror_write_target(const struct mirror_query *query, struct buf *ret_target);

@@ -11,13 +11,7 @@ static bool race_ask_next(struct race *race);
 
 static void race_note(struct race *race, const struct mirror_holder *holder, const char *outcome)
 {
-    char address[ADDRESS_TEXT_BYTES];
-    if (race->log) {
-        address_format(&holder->address.sa, address);
-        /* Full is full: detail is for people. Both texts are ours and need no escaping. */
-        (void)buf_printf(race->log, "%s{\"holder\":\"%s\",\"outcome\":\"%s\"}",
-                         race->log->len ? "," : "", address, outcome);
-    }
+    mirror_note_attempt(race->log, holder, outcome);
 }
 
 void race_stop(struct race *race)

@@ -10,6 +10,7 @@
 #include "http/head.h"
 #include "oci/problem.h"
 #include "registry/content.h"
+#include "registry/feed.h"
 #include "registry/record.h"
 
 #define FIELDS_BYTES 4096
@@ -87,6 +88,14 @@ static bool registry_read_query(struct registry *r, struct conn *c, struct regis
 
 /* --- routes --- */
 
+/* Whether nobody holding it is a reason to ask who is fetching it. Another mirror's requests are
+ * not: it, or who waits for it, may be whom the arbiter names. */
+static bool registry_goes_cold(const struct registry *r, const struct registry_query *q)
+{
+    return r->config.cold && q->local_client && q->path.kind != PATH_MANIFEST_TAG &&
+           !filter_matches(r->config.cold_exclude, q->registry, q->path.repository, NULL);
+}
+
 void registry_miss(struct registry *r, struct conn *c, const struct registry_query *q)
 {
     bool blob = q->path.kind == PATH_BLOB;
@@ -111,6 +120,7 @@ void registry_miss(struct registry *r, struct conn *c, const struct registry_que
         .tag = tag ? q->path.tag : NULL,
         .digest = q->path.digest,
         .range = content_range(q),
+        .cold = registry_goes_cold(r, q),
     };
     mirror_answer(r->config.mirror, c, &query);
 }
@@ -151,6 +161,10 @@ static void registry_content(struct registry *r, struct conn *c, const struct re
     const struct path *path = &q->path;
     bool tag = path->kind == PATH_MANIFEST_TAG;
     const char *code = path->kind == PATH_BLOB ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
+    if (r->draining) {
+        answer_unable(c, q, "this node is leaving");
+        return;
+    }
     if (q->registry[0] &&
         filter_matches(r->config.filter, q->registry, path->repository, tag ? path->tag : NULL)) {
         r->counters.filtered++;
@@ -161,10 +175,20 @@ static void registry_content(struct registry *r, struct conn *c, const struct re
         registry_tag(r, c, q);
         return;
     }
+    registry_digest(r, c, q);
+}
+
+void registry_digest(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    const struct path *path = &q->path;
+    const char *code = path->kind == PATH_BLOB ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
     const struct inventory_blob *blob =
         path->digest_supported ? inventory_blob(r->config.inventory, &path->digest) : NULL;
-    if (!blob) {
+    bool follows = q->from_peer && header_is(q->request->spegel_follow, "true");
+    if (!blob && !(follows && feed_answer(r, c, q))) {
         registry_miss(r, c, q);
+    } else if (!blob) {
+        return;
     } else if (blob->filtered) {
         r->counters.filtered++;
         answer_problem(c, 404, code, "filtered", "{\"attempts\":[]}");
@@ -200,7 +224,9 @@ static void registry_cluster(struct registry *r, struct conn *c, const struct re
     struct buf body, fields;
     buf_init(&body, CLUSTER_BODY_BYTES);
     buf_init(&fields, FIELDS_BYTES);
-    int status = r->config.cluster(r->config.arg, q->path.plain, q->request->spegel_auth, &body);
+    int status = r->draining ? -ESHUTDOWN
+                             : r->config.cluster(r->config.arg, q->path.plain,
+                                                 q->request->spegel_auth, &body);
     if (status == 0 && http_head_field(&fields, "Content-Type", "application/octet-stream") == 0) {
         server_respond(c, 200, &fields, body.data, body.len);
     } else if (status == -EACCES) {
@@ -340,6 +366,7 @@ void registry_gone(void *arg, struct conn *c)
 {
     struct registry *r = arg;
     serve_gone(r, c);
+    feed_gone(r, c);
     mirror_gone(r->config.mirror, c);
     record_gone(c);
 }
@@ -347,6 +374,11 @@ void registry_gone(void *arg, struct conn *c)
 void registry_set_leaving(struct registry *r)
 {
     r->leaving = true;
+}
+
+void registry_set_draining(struct registry *r)
+{
+    r->draining = true;
 }
 
 double registry_last_containerd_request(const struct registry *r)

@@ -13,6 +13,7 @@
 #include "io/server.h"
 #include "oci/filter.h"
 #include "registry/auth.h"
+#include "registry/cold.h"
 #include "registry/metrics.h"
 #include "registry/mirror.h"
 #include "store/inventory.h"
@@ -21,6 +22,8 @@ struct registry_config { /* everything pointed at outlives the registry */
     struct inventory *inventory;
     const struct filter *filter;
     struct mirror *mirror;
+    struct cold *cold;                 /* NULL: no cold rollouts; else outlives it too */
+    const struct filter *cold_exclude; /* references that stay out of them; set where cold is */
     struct metrics *metrics;
     struct auth *auth;
     /* True when ready; else appends to `why` what is missing, a JSON object's members. Also called
@@ -49,6 +52,9 @@ void registry_gone(void *arg, struct conn *c);
 
 /* From SIGTERM on /readyz says no. */
 void registry_set_leaving(struct registry *r);
+/* And a little later no content is begun any more: peers are told to ask elsewhere, containerd goes
+ * to the upstream. Probes and listings are still answered. */
+void registry_set_draining(struct registry *r);
 
 /* Unix seconds of the last request that came from containerd (User-Agent), 0 when none has. */
 double registry_last_containerd_request(const struct registry *r);

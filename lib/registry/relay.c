@@ -9,9 +9,9 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "registry/givers.h"
 #include "registry/mirror_internal.h"
 
-#define RELAY_GIVERS 8            /* remembered for the doubt rule */
 #define FLOWING_BYTES (64 * 1024) /* one read brought this much: more is right behind it */
 
 struct relay {
@@ -33,9 +33,8 @@ struct relay {
     bool hashes;
     struct digester *digester; /* NULL: not hashed, or done */
 
-    uint8_t givers[RELAY_GIVERS][MARKS_NODE_BYTES]; /* whose bytes went out */
-    struct mirror_holder last_giver;
-    size_t givers_count;
+    struct givers givers;
+    struct guide *guide; /* NULL: not by the cold path, or that is over */
 
     void (*over)(void *arg, int status);
     void *arg;
@@ -43,29 +42,22 @@ struct relay {
 
 /* --- holders: one fails, another goes on --- */
 
-static void relay_add_giver(struct relay *r, const struct mirror_holder *holder)
-{
-    r->last_giver = *holder;
-    for (size_t i = 0; i < r->givers_count; i++) {
-        if (memcmp(r->givers[i], holder->node_id, MARKS_NODE_BYTES) == 0) {
-            return;
-        }
-    }
-    if (r->givers_count < RELAY_GIVERS) {
-        memcpy(r->givers[r->givers_count++], holder->node_id, MARKS_NODE_BYTES);
-    }
-}
-
 static void on_source_readable(struct attempt *a);
+
+static void relay_take_source(struct relay *r, struct attempt *winner)
+{
+    attempt_free(r->source);
+    r->source = winner;
+    winner->on_readable = on_source_readable;
+    winner->arg = r;
+    givers_add(&r->givers, &winner->holder);
+}
 
 static void on_race_won(struct race *race, struct attempt *winner)
 {
     struct relay *r = CONTAINER_OF(race, struct relay, race);
-    r->source = winner;
-    winner->on_readable = on_source_readable;
-    winner->arg = r;
+    relay_take_source(r, winner);
     r->mirror->counters.resumed++;
-    relay_add_giver(r, &winner->holder);
     conn_wake(r->body.conn);
 }
 
@@ -76,25 +68,56 @@ static void on_race_lost(struct race *race)
     conn_wake(r->body.conn);
 }
 
-static void relay_source_failed(struct relay *r, bool unreachable)
+static void relay_look_among_holders(struct relay *r)
 {
-    struct mirror *m = r->mirror;
     struct mirror_holder holders[RACE_HOLDERS];
     struct digest key;
     size_t known;
+    mirror_key(r->query, &key);
+    size_t count = mirror_holders(r->mirror, r->query, &key, holders, RACE_HOLDERS, &known);
+    r->race = (struct race){.won = on_race_won, .lost = on_race_lost};
+    if (race_start(&r->race, r->mirror, &r->want, holders, count) < 0) {
+        r->error = -EIO;
+    }
+}
+
+static void relay_source_failed(struct relay *r)
+{
+    struct mirror *m = r->mirror;
+    struct digest key;
     m->counters.peer_errors++;
     mirror_key(r->query, &key);
     mirror_mark_failed(m, r->query, &key, &r->source->holder);
-    if (unreachable) {
-        m->config.unreachable(m->config.arg, r->source->holder.node_id);
-    }
+    m->config.unreachable(m->config.arg, r->source->holder.node_id);
     attempt_free(r->source);
     r->source = NULL;
-    size_t count = mirror_holders(m, r->query, &key, holders, RACE_HOLDERS, &known);
-    r->race = (struct race){.won = on_race_won, .lost = on_race_lost};
-    if (race_start(&r->race, m, &r->want, holders, count) < 0) {
-        r->error = -EIO;
+    if (r->guide) {
+        guide_stop(r->guide);
+        guide_failed(r->guide, GOSSIP_FAULT_LOST);
+        if (guide_start(r->guide, &r->want) == 0) {
+            return;
+        }
     }
+    relay_look_among_holders(r);
+}
+
+static void on_guide_won(struct guide *g, struct attempt *winner)
+{
+    struct relay *r = g->arg;
+    relay_take_source(r, winner);
+    r->mirror->counters.resumed++;
+    conn_wake(r->body.conn);
+}
+
+static void on_guide_ended(struct guide *g, enum guide_end why)
+{
+    struct relay *r = g->arg;
+    (void)why;
+    r->guide = NULL;
+    attempt_free(r->source);
+    r->source = NULL;
+    relay_look_among_holders(r);
+    conn_wake(r->body.conn);
 }
 
 /* First for bytes below the low-water mark, which wake nobody, then for a stall. */
@@ -118,7 +141,13 @@ static void relay_wait_fired(void *arg)
         return;
     }
     r->mirror->counters.stalled++;
-    relay_source_failed(r, true);
+    if (r->guide) { /* which goes on by itself, until bytes come */
+        if (!r->guide->running && guide_stalled(r->guide, &r->want) < 0) {
+            relay_source_failed(r);
+        }
+        return;
+    }
+    relay_source_failed(r);
     if (r->error) {
         conn_wake(r->body.conn);
     }
@@ -151,31 +180,6 @@ static int64_t relay_fill_pipe(struct relay *r)
     return n;
 }
 
-/* The last chunk waits here until the whole has been hashed. */
-static bool relay_hash_is_wrong(struct relay *r)
-{
-    struct mirror *m = r->mirror;
-    const struct digest *digest = &r->query->digest;
-    struct digest found;
-    digester_final(r->digester, &found);
-    r->digester = NULL;
-    bool match = digest_equal(&found, digest);
-    uint64_t now_ms = loop_now_ms(m->loop);
-    for (size_t i = 0; i < r->givers_count; i++) {
-        if (match || r->givers_count == 1) {
-            doubt_verified(&m->doubt, digest, r->givers[i], match, now_ms);
-        } else {
-            doubt_suspect(&m->doubt, digest, r->givers[i], now_ms);
-        }
-    }
-    if (!match) {
-        m->counters.mismatches++;
-        m->counters.excluded += r->givers_count == 1;
-        mirror_tell(m, r->query, &r->last_giver);
-    }
-    return !match;
-}
-
 static int64_t relay_fill_buffer(struct relay *r)
 {
     int64_t n;
@@ -196,14 +200,15 @@ static int64_t relay_fill_buffer(struct relay *r)
     if (r->digester) {
         r->mirror->counters.bytes_verified += (uint64_t)n;
         digester_update(r->digester, r->buffer, (size_t)n);
-        if (r->want.first + n > r->want.last && relay_hash_is_wrong(r)) {
-            r->buffered_to = 0; /* not to be sent */
-            r->error = -EBADMSG;
-            return r->error;
+        if (r->want.first + n > r->want.last) {
+            bool fits = givers_hash_fits(&r->givers, r->mirror, r->query, r->digester);
+            r->digester = NULL;
+            r->error = fits ? 0 : -EBADMSG;
+            r->buffered_to = fits ? r->buffered_to : 0; /* not to be sent */
         }
-    } else {
-        r->mirror->counters.bytes_copied += (uint64_t)n;
+        return r->error ? r->error : n;
     }
+    r->mirror->counters.bytes_copied += (uint64_t)n;
     return n;
 }
 
@@ -233,6 +238,9 @@ static int relay_fill(struct relay *r)
     }
     if (n > 0) {
         r->want.first += n;
+        if (r->guide) {
+            guide_flowing(r->guide, &r->source->holder, (size_t)n);
+        }
         return 1;
     }
     if (n == -EAGAIN) {
@@ -240,7 +248,7 @@ static int relay_fill(struct relay *r)
         return 0;
     }
     if (!r->error) {
-        relay_source_failed(r, true);
+        relay_source_failed(r);
     }
     return r->error;
 }
@@ -316,6 +324,9 @@ static int64_t relay_write(struct body *body, int fd, int64_t max_bytes)
 
 static void relay_free(struct relay *r)
 {
+    if (r->guide) {
+        guide_stop(r->guide);
+    }
     race_stop(&r->race);
     timer_stop(&r->wait);
     pipe_pool_give(r->mirror->pipes, &r->pipe);
@@ -324,29 +335,17 @@ static void relay_free(struct relay *r)
     free(r);
 }
 
-/* Hashed bytes leave no marks: whether they arrive is containerd's affair. */
-static void relay_remember_givers(struct relay *r, int status)
-{
-    struct mirror *m = r->mirror;
-    uint64_t now_ms = loop_now_ms(m->loop);
-    if (r->hashes || !r->query->local_client) {
-        return;
-    }
-    for (size_t i = 0; i < r->givers_count; i++) {
-        doubt_contributed(&m->doubt, &r->query->digest, r->givers[i], now_ms);
-    }
-    if (status == 0 && r->want.last + 1 == r->want.total) {
-        doubt_delivered(&m->doubt, &r->query->digest, now_ms);
-    }
-}
-
 static void relay_done(struct body *body, int status)
 {
     struct relay *r = CONTAINER_OF(body, struct relay, body);
     void (*over)(void *, int) = r->over;
     void *arg = r->arg;
     r->mirror->counters.cut_short += r->error != 0;
-    relay_remember_givers(r, status);
+    /* Hashed bytes leave no marks: whether they arrive is containerd's affair. */
+    if (!r->hashes && r->query->local_client) {
+        givers_delivered(&r->givers, r->mirror, r->query,
+                         status == 0 && r->want.last + 1 == r->want.total);
+    }
     attempt_free(r->source);
     relay_free(r);
     over(arg, status);
@@ -354,7 +353,7 @@ static void relay_done(struct body *body, int status)
 
 int relay_start(struct mirror *m, struct conn *c, int status, const struct buf *fields,
                 const struct mirror_query *query, struct attempt *source, bool hash,
-                void (*over)(void *arg, int status), void *arg)
+                struct guide *guide, void (*over)(void *arg, int status), void *arg)
 {
     static const struct body_ops ops = {.write = relay_write, .done = relay_done};
     struct relay *r = calloc(1, sizeof(*r));
@@ -382,10 +381,15 @@ int relay_start(struct mirror *m, struct conn *c, int status, const struct buf *
         relay_free(r);
         return failed;
     }
-    r->source = source;
-    source->on_readable = on_source_readable;
-    source->arg = r;
-    relay_add_giver(r, &source->holder);
+    relay_take_source(r, source);
+    /* A source found among those who hold it all has no guide behind it. */
+    if (guide && guide->parent) {
+        r->guide = guide;
+        guide->won = on_guide_won;
+        guide->ended = on_guide_ended;
+        guide->arg = r;
+        guide->log = NULL;
+    }
     int64_t length = r->want.last - r->want.first + 1;
     server_respond_body(c, status, fields, length, &r->body);
     return 0;

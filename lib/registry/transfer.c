@@ -16,6 +16,10 @@
 static void transfer_free(struct transfer *t)
 {
     race_stop(&t->race);
+    guide_stop(&t->guide);
+    if (t->flight) {
+        cold_flight_leave(t->flight);
+    }
     timer_stop(&t->look_again);
     attempt_free(t->verified);
     buf_done(&t->attempts);
@@ -129,16 +133,15 @@ static void answer_body(struct transfer *t, struct attempt *winner, const struct
         memory_body_init(&t->memory, winner->bytes, winner->got_bytes, memory_sent);
         server_respond_body(c, status, fields, (int64_t)winner->got_bytes, &t->memory.body);
     } else if (relay_start(t->mirror, c, status, fields, &t->query, winner, t->hashes,
-                           transfer_over, t) < 0) {
+                           t->flight ? &t->guide : NULL, transfer_over, t) < 0) {
         attempt_free(winner);
         transfer_refuse(c, &t->query, "out of memory", NULL);
         transfer_free(t);
     }
 }
 
-static void on_race_won(struct race *race, struct attempt *winner)
+static void transfer_won(struct transfer *t, struct attempt *winner)
 {
-    struct transfer *t = CONTAINER_OF(race, struct transfer, race);
     struct mirror *m = t->mirror;
     m->counters.hits++;
     m->counters.last_success_unix_s = (double)clock_wall_ms() / 1000;
@@ -165,12 +168,56 @@ static void on_race_won(struct race *race, struct attempt *winner)
     buf_done(&fields);
 }
 
+static void on_race_won(struct race *race, struct attempt *winner)
+{
+    transfer_won(CONTAINER_OF(race, struct transfer, race), winner);
+}
+
 static void on_race_lost(struct race *race)
 {
     transfer_miss(CONTAINER_OF(race, struct transfer, race), "no peer could give it");
 }
 
+static void on_guide_won(struct guide *g, struct attempt *winner)
+{
+    transfer_won(g->arg, winner);
+}
+
+static void transfer_look(void *arg);
+
+/* Granted: what others hold is theirs to give; else containerd fetches it, with its credentials. */
+static void on_guide_ended(struct guide *g, enum guide_end why)
+{
+    struct transfer *t = g->arg;
+    t->guided = true;
+    t->is_granted = why == GUIDE_GRANTED;
+    transfer_look(t);
+}
+
 /* --- look-up --- */
+
+/* Nobody holds it, or so few that all who ask at once would be too much for them. A manifest is
+ * small: whoever has it gives it. */
+static bool transfer_goes_cold(struct transfer *t, size_t holders)
+{
+    const struct mirror_query *q = &t->query;
+    if (!q->cold || q->head || t->guided || t->guide.running || holders >= LIMIT_COLD_FEW_HOLDERS ||
+        (holders > 0 && q->kind == MIRROR_MANIFEST)) {
+        return false;
+    }
+    t->flight = t->flight ? t->flight : cold_flight_join(t->mirror->config.cold, &q->digest);
+    if (!t->flight) {
+        return false;
+    }
+    t->guide.mirror = t->mirror;
+    t->guide.cold = t->mirror->config.cold;
+    t->guide.flight = t->flight;
+    t->guide.log = &t->attempts;
+    t->guide.won = on_guide_won;
+    t->guide.ended = on_guide_ended;
+    t->guide.arg = t;
+    return true;
+}
 
 static void transfer_look(void *arg)
 {
@@ -179,7 +226,10 @@ static void transfer_look(void *arg)
     struct mirror_holder holders[RACE_HOLDERS];
     size_t known, retries = m->config.resolve_retries ? m->config.resolve_retries : 1;
     size_t count = mirror_holders(m, &t->query, &t->key, holders, RACE_HOLDERS, &known);
-    if (known == 0 && loop_now_ms(m->loop) < t->look_until_ms &&
+    if (transfer_goes_cold(t, count) && guide_start(&t->guide, &t->want) == 0) {
+        return;
+    }
+    if (known == 0 && !t->is_granted && loop_now_ms(m->loop) < t->look_until_ms &&
         timer_start(&t->look_again, LIMIT_LOOKUP_AGAIN_MS) == 0) {
         return;
     }
@@ -187,7 +237,9 @@ static void transfer_look(void *arg)
         count = retries;
     }
     if (race_start(&t->race, m, &t->want, holders, count) < 0) {
-        transfer_miss(t, known == 0 ? "no peer has it" : "no peer that has it is fit to be asked");
+        transfer_miss(t, t->is_granted ? "this node is to fetch it from upstream"
+                         : known == 0  ? "no peer has it"
+                                       : "no peer that has it is fit to be asked");
     }
 }
 

@@ -1,12 +1,15 @@
 /* transfer.h - one mirrored request, from the look-up to its answer's end. Private to registry/.
  *
  *   LOOKING ──holders──► RACING ──won──► ANSWERED (a body is under way) ──► over
- *      │ none in time       │ lost
- *      └────────────────────┴──► 404, over */
+ *      │ none in time       │ lost            ▲
+ *      └────────────────────┼──► 404, over    │
+ *      │ few holders        │ ended           │
+ *      └──────────────► GUIDED ──────won──────┘ */
 #pragma once
 
 #include "io/memory_body.h"
 #include "registry/mirror_internal.h"
+#include "registry/guide.h"
 #include "registry/race.h"
 
 #define TRANSFER_RANGE_BYTES 64 /* a longer Range header is not followed: 200, all of it */
@@ -24,6 +27,9 @@ struct transfer {
     uint64_t started_us, look_until_ms;
     struct timer look_again;
     struct race race;
+    struct cold_flight *flight; /* NULL: not by the cold path */
+    struct guide guide;
+    bool guided, is_granted;  /* it ended; with this node as the one that fetches */
     struct buf attempts;      /* JSON */
     struct attempt *verified; /* its bytes are the answer */
     struct memory_body memory;

@@ -11,6 +11,7 @@ struct want {
     const struct mirror_query *query; /* its Range counts only while `fixed` is false */
     bool by_digest;
     bool fixed;      /* first, last and total are known and bytes from `first` are wanted */
+    bool follows;    /* from a download under way, too: X-Spegel-Follow */
     bool whole_only; /* the query's Range does not count (a manifest, a HEAD) */
     bool partial;    /* our client's answer is a 206 */
     int64_t first, last, total; /* of the blob; last is inclusive, -1 for an empty one */

@@ -1,0 +1,304 @@
+#include "registry/guide.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "oci/range.h"
+#include "registry/mirror_internal.h"
+
+static void guide_timer_fired(void *arg);
+static void guide_try_next(struct guide *g);
+
+/* --- what went wrong so far --- */
+
+static void guide_note(struct guide *g, const struct mirror_holder *holder, const char *outcome)
+{
+    mirror_note_attempt(g->log, holder, outcome);
+}
+
+static bool has_failed(const struct guide *g, uint64_t id)
+{
+    for (size_t i = 0; i < g->failed.failed_count; i++) {
+        if (g->failed.failed[i].id == id && g->failed.failed[i].fault != GOSSIP_FAULT_STALLED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Latest first; a newer word about the same one replaces the older. */
+static void add_failed(struct gossip_want *list, uint64_t id, enum gossip_swarm_fault fault)
+{
+    size_t at = 0;
+    while (at < list->failed_count && list->failed[at].id != id) {
+        at++;
+    }
+    if (at == list->failed_count && list->failed_count < GOSSIP_SWARM_FAILED) {
+        list->failed_count++;
+    }
+    at = at < GOSSIP_SWARM_FAILED ? at : GOSSIP_SWARM_FAILED - 1;
+    memmove(&list->failed[1], &list->failed[0], at * sizeof list->failed[0]);
+    list->failed[0].id = id;
+    list->failed[0].fault = fault;
+}
+
+static void forget_stalled(struct gossip_want *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->failed_count; i++) {
+        if (list->failed[i].fault != GOSSIP_FAULT_STALLED) {
+            list->failed[kept++] = list->failed[i];
+        }
+    }
+    list->failed_count = (uint8_t)kept;
+}
+
+void guide_failed(struct guide *g, enum gossip_swarm_fault fault)
+{
+    if (g->parent) {
+        add_failed(&g->failed, g->parent, fault);
+        g->parent = 0;
+    }
+}
+
+static uint64_t id_of(const struct mirror_holder *holder)
+{
+    uint64_t id = 0;
+    for (size_t i = 0; i < sizeof holder->node_id; i++) {
+        id = id << 8 | holder->node_id[i];
+    }
+    return id;
+}
+
+void guide_flowing(struct guide *g, const struct mirror_holder *from, size_t bytes)
+{
+    cold_counters(g->cold)->bytes_followed += bytes;
+    if (g->running) {
+        guide_stop(g);
+        forget_stalled(&g->failed);
+        g->parent = id_of(from); /* another one may have been tried meanwhile */
+        cold_flight_set_parent(g->flight, g->parent);
+    }
+}
+
+/* --- ends --- */
+
+void guide_stop(struct guide *g)
+{
+    if (g->running) {
+        g->running = false;
+        cold_ask_end(g->cold, &g->ask);
+        timer_stop(&g->timer);
+        attempt_free(g->attempt);
+        g->attempt = NULL;
+    }
+}
+
+static void guide_end(struct guide *g, enum guide_end why)
+{
+    guide_stop(g);
+    if (why == GUIDE_GRANTED) {
+        cold_flight_set_parent(g->flight, 0);
+    }
+    g->ended(g, why);
+}
+
+/* --- asking --- */
+
+static void guide_wait(struct guide *g, uint64_t ms)
+{
+    /* It was in the heap when this began, so there is room for it. */
+    (void)timer_start(&g->timer, ms);
+}
+
+/* Where our client goes on: what it has of the content. */
+static uint64_t guide_offset(const struct guide *g)
+{
+    int64_t first = 0, last = 0;
+    if (g->want.fixed) {
+        return (uint64_t)g->want.first;
+    }
+    bool part = g->want.query->range &&
+                range_parse(g->want.query->range, INT64_MAX, &first, &last) == RANGE_PART;
+    return part ? (uint64_t)first : 0;
+}
+
+static void guide_ask(struct guide *g)
+{
+    if (loop_now_ms(g->mirror->loop) >= g->until_ms) {
+        cold_counters(g->cold)->out_of_patience++;
+        guide_end(g, GUIDE_NOBODY);
+        return;
+    }
+    struct gossip_want want = g->failed;
+    want.key = cold_flight_key(g->flight);
+    want.bytes = guide_offset(g);
+    cold_ask_start(g->cold, &g->ask, &want);
+}
+
+static void guide_answered(struct cold_ask *ask, const struct gossip_answer *answer)
+{
+    struct guide *g = CONTAINER_OF(ask, struct guide, ask);
+    struct cold_counters *counters = cold_counters(g->cold);
+    switch (answer->kind) {
+    case GOSSIP_SWARM_GRANT:
+        counters->granted++;
+        guide_end(g, GUIDE_GRANTED);
+        return;
+    case GOSSIP_SWARM_WAIT:
+        counters->waited++;
+        guide_wait(g, answer->retry_ms > 0 ? answer->retry_ms : LIMIT_SWARM_WAIT_MS);
+        return;
+    case GOSSIP_SWARM_NONE:
+        counters->unanswered++;
+        if (g->parent) { /* it may still be good */
+            guide_wait(g, LIMIT_NO_PROGRESS_MS);
+        } else {
+            guide_end(g, GUIDE_NOBODY);
+        }
+        return;
+    case GOSSIP_SWARM_OFFER:
+        break;
+    }
+    if (g->parent && answer->offers[0].id == g->parent) {
+        counters->stayed++;
+        guide_wait(g, LIMIT_NO_PROGRESS_MS);
+        return;
+    }
+    g->answer = *answer;
+    g->next = 0;
+    guide_try_next(g);
+}
+
+/* Either it is time to ask again, or the parent has been silent for long. */
+static void guide_timer_fired(void *arg)
+{
+    struct guide *g = arg;
+    if (g->ask.number) {
+        return;
+    }
+    if (g->parent) {
+        add_failed(&g->failed, g->parent, GOSSIP_FAULT_STALLED);
+    }
+    guide_ask(g);
+}
+
+/* --- parents --- */
+
+static void on_attempt_head(struct attempt *a)
+{
+    struct guide *g = a->arg;
+    if (a->want.total > 0) {
+        cold_flight_set_total(g->flight, a->want.total);
+    }
+}
+
+static void on_attempt_ready(struct attempt *a)
+{
+    struct guide *g = a->arg;
+    struct cold_counters *counters = cold_counters(g->cold);
+    g->attempt = NULL;
+    guide_stop(g);
+    forget_stalled(&g->failed);
+    counters->followed++;
+    g->won(g, a);
+}
+
+static void on_attempt_failed(struct attempt *a)
+{
+    struct guide *g = a->arg;
+    struct mirror *m = g->mirror;
+    enum attempt_fault fault = a->fault;
+    guide_note(g, &a->holder, a->outcome);
+    if (fault == FAULT_UNREACHABLE) {
+        m->config.unreachable(m->config.arg, a->holder.node_id);
+    }
+    attempt_free(a);
+    g->attempt = NULL;
+    cold_ask_end(g->cold, &g->ask);
+    if (fault == FAULT_OURS) {
+        guide_end(g, GUIDE_NOBODY);
+        return;
+    }
+    guide_failed(g, fault == FAULT_UNREACHABLE ? GOSSIP_FAULT_LOST : GOSSIP_FAULT_REFUSED);
+    guide_try_next(g);
+}
+
+/* Those whose copies were found wrong are passed over. */
+static bool may_be_asked(const struct guide *g, uint64_t id, struct mirror_holder *ret_holder)
+{
+    const struct mirror *m = g->mirror;
+    const struct mirror_query *q = g->want.query;
+    return !has_failed(g, id) && m->config.member(m->config.arg, id, ret_holder) &&
+           !doubt_is_excluded(&m->doubt, &q->digest, ret_holder->node_id);
+}
+
+static void guide_try_next(struct guide *g)
+{
+    struct mirror_holder holder;
+    if (g->attempt) {
+        cold_counters(g->cold)->switched++;
+        attempt_free(g->attempt);
+        g->attempt = NULL;
+    }
+    while (g->next < g->answer.count) {
+        uint64_t id = g->answer.offers[g->next++].id;
+        if (!may_be_asked(g, id, &holder)) {
+            continue;
+        }
+        if (attempt_new(g->mirror, &holder, &g->want, &g->attempt) < 0) {
+            g->attempt = NULL;
+            guide_note(g, &holder, "could not be asked");
+            continue;
+        }
+        g->attempt->on_head = on_attempt_head;
+        g->attempt->on_ready = on_attempt_ready;
+        g->attempt->on_failed = on_attempt_failed;
+        g->attempt->arg = g;
+        g->parent = id;
+        cold_flight_set_parent(g->flight, id);
+        guide_wait(g, LIMIT_NO_PROGRESS_MS);
+        return;
+    }
+    g->parent = 0;
+    guide_wait(g, LIMIT_COLD_AGAIN_MS);
+}
+
+/* --- beginning --- */
+
+static int guide_begin(struct guide *g, const struct want *want)
+{
+    g->want = *want;
+    g->want.follows = true;
+    g->ask.answered = guide_answered;
+    timer_init(&g->timer, g->mirror->loop, guide_timer_fired, g);
+    if (timer_start(&g->timer, LIMIT_SWARM_FIRST_BYTE_MS) < 0) {
+        return -ENOMEM;
+    }
+    g->until_ms = loop_now_ms(g->mirror->loop) + LIMIT_SWARM_FIRST_BYTE_MS;
+    g->running = true;
+    return 0;
+}
+
+int guide_start(struct guide *g, const struct want *want)
+{
+    CHECK(!g->running && g->won && g->ended);
+    g->parent = 0;
+    int r = guide_begin(g, want);
+    if (r == 0) {
+        guide_ask(g);
+    }
+    return r;
+}
+
+int guide_stalled(struct guide *g, const struct want *want)
+{
+    CHECK(!g->running && g->won && g->ended);
+    int r = guide_begin(g, want);
+    if (r == 0) {
+        guide_timer_fired(g);
+    }
+    return r;
+}

@@ -1,0 +1,51 @@
+/* guide.h - whom a follower receives from, and who next: the cold path's counterpart of race.h.
+ * Private to registry/.
+ *
+ *   guide_start ──ask──► OFFER ──► one parent after the other ──ready──► won
+ *                 │                  │ all failed: ask again, naming them
+ *                 │                  │ silent for LIMIT_NO_PROGRESS_MS: ask, and stay or change
+ *                 ├────► WAIT: ask again later
+ *                 └────► GRANT, NONE, or LIMIT_SWARM_FIRST_BYTE_MS in all: ended
+ *
+ * A parent that has nothing yet keeps the request open, so silence is no fault of its own: the
+ * arbiter, which hears from the parent, says whether to stay. */
+#pragma once
+
+#include "base/buf.h"
+#include "registry/attempt.h"
+#include "registry/cold.h"
+
+enum guide_end { GUIDE_GRANTED, GUIDE_NOBODY };
+
+struct guide { /* embedded; zero before guide_start */
+    struct mirror *mirror;
+    struct cold *cold;
+    struct cold_flight *flight;
+    struct want want;
+    struct cold_ask ask;
+    struct gossip_answer answer; /* the last OFFER */
+    size_t next;                 /* of its offers */
+    struct attempt *attempt;
+    uint64_t parent;           /* the attempt's, or the one that the caller still has */
+    struct gossip_want failed; /* only its list */
+    uint64_t until_ms;
+    struct timer timer;
+    struct buf *log; /* members of the JSON array detail.attempts; may be NULL */
+    void (*won)(struct guide *g, struct attempt *winner); /* the winner is the callee's */
+    void (*ended)(struct guide *g, enum guide_end why);
+    void *arg;
+    bool running;
+};
+
+/* cold, flight, mirror, log and the callbacks are set by the caller. Asks for `want` from its
+ * `first` on. Exactly one of won and ended follows, from the loop, unless guide_stop comes first.
+ * 0 or -ENOMEM. */
+int guide_start(struct guide *g, const struct want *want);
+/* The parent that won gives nothing: is it to be left? The caller keeps its connection until won or
+ * ended, and says guide_flowing if bytes come after all. 0 or -ENOMEM. */
+int guide_stalled(struct guide *g, const struct want *want);
+/* The parent that won gave bytes: whatever was being asked about it is settled. */
+void guide_flowing(struct guide *g, const struct mirror_holder *from, size_t bytes);
+/* The parent that won is not to be asked again, unless nobody else is left. */
+void guide_failed(struct guide *g, enum gossip_swarm_fault fault);
+void guide_stop(struct guide *g); /* not running: fine */
