@@ -269,6 +269,8 @@ int conn_new(struct server *s, int fd, const struct sockaddr *peer, struct host 
     if (host) {
         host->connections++;
     }
+    c->late = s->draining;
+    s->late_connections += c->late;
     s->connections++;
     list_push_back(&s->headless, &c->link);
     return 0;
@@ -286,11 +288,12 @@ void conn_free(struct conn *c)
 
 void conn_continue(struct conn *c)
 {
-    if (c->last_response) {
+    struct server *s = c->server;
+    /* Its head may have gone out before anybody thought of draining. */
+    if (c->last_response || s->draining) {
         conn_finish(c);
         return;
     }
-    struct server *s = c->server;
     c->state = CONN_READING;
     c->input_waits = false;
     http_parser_next(c->parser);
@@ -332,6 +335,7 @@ void conn_close(struct conn *c)
     }
     c->host = NULL;
     s->connections--;
+    s->late_connections -= c->late;
     conn_move(c, &s->closed);
     defer_start(s->loop, &s->reap);
     if (state == CONN_REQUESTED) {

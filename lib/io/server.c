@@ -19,11 +19,19 @@ static void reap(void *arg)
     }
 }
 
+static void stop_listening(struct server *s)
+{
+    while (!list_empty(&s->listeners)) {
+        listener_free(CONTAINER_OF(s->listeners.next, struct listener, link));
+    }
+}
+
 static void drain_over(void *arg)
 {
     struct server *s = arg;
     void (*drained)(void *arg) = s->drained;
     s->drained = NULL;
+    stop_listening(s);
     drained(s->drained_arg); /* may free the server */
 }
 
@@ -43,6 +51,9 @@ static void drain_list(struct list *list)
 {
     LIST_EACH_SAFE (link, list) {
         struct conn *c = CONTAINER_OF(link, struct conn, link);
+        if (c->late) {
+            continue;
+        }
         conn_read(c);
         if (c->state == CONN_READING && c->in.len == 0 && !http_parser_started(c->parser)) {
             conn_close(c);
@@ -115,9 +126,7 @@ void server_free(struct server *s)
     if (!s) {
         return;
     }
-    while (!list_empty(&s->listeners)) {
-        listener_free(CONTAINER_OF(s->listeners.next, struct listener, link));
-    }
+    stop_listening(s);
     s->draining = true;
     s->drained = NULL;
     close_all(s);
@@ -148,9 +157,6 @@ void server_make_room(struct server *s)
 void server_drain(struct server *s, uint64_t max_ms, void (*drained)(void *arg), void *arg)
 {
     CHECK(!s->draining);
-    while (!list_empty(&s->listeners)) {
-        listener_free(CONTAINER_OF(s->listeners.next, struct listener, link));
-    }
     s->draining = true;
     s->drained = drained;
     s->drained_arg = arg;
@@ -163,7 +169,7 @@ void server_drain(struct server *s, uint64_t max_ms, void (*drained)(void *arg),
 
 void server_check_drained(struct server *s)
 {
-    if (s->draining && s->drained && s->connections == 0) {
+    if (s->draining && s->drained && s->connections == s->late_connections) {
         timer_stop(&s->drain_timer);
         defer_start(s->loop, &s->drain_over);
     }

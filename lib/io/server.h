@@ -85,8 +85,11 @@ int server_listen(struct server *s, const char *address, struct error *err);
 /* The port of the first listener (useful with port 0), 0 when there is none. */
 uint16_t server_port(const struct server *s);
 
-/* SIGTERM: stop accepting, close idle connections, let running responses end; `drained` is called
- * once, when none is left or after max_ms, when the rest was cut. */
+/* SIGTERM: idle connections are closed, running responses end, and each response is its
+ * connection's last. `drained` is called once, when no connection of before is left or after
+ * max_ms, when the rest was cut. Until then new connections are still accepted, so that a probe
+ * hears "not ready" and not nothing; they are not waited for, and the handler refuses what it will
+ * not begin. From `drained` on nobody listens. */
 void server_drain(struct server *s, uint64_t max_ms, void (*drained)(void *arg), void *arg);
 
 const struct server_counters *server_counters(const struct server *s);

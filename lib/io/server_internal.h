@@ -57,6 +57,7 @@ struct conn {
     struct sockaddr_in6 peer;
 
     bool local;
+    bool late;          /* accepted while draining: not waited for */
     bool input_waits;   /* the socket had input (or EOF) while we were not reading */
     bool last_response; /* FIN after this one */
     bool in_handler;    /* handler.request is on the stack */
@@ -94,6 +95,7 @@ struct server {
     struct list closed;   /* freed in the next turn: callers up the stack may still look */
     struct defer reap;
     size_t connections, streams;
+    size_t late_connections; /* of those, the ones accepted while draining */
     struct map hosts;
     int reserve_fd;  /* given up to accept (and close) when descriptors run out */
     char *scratch;   /* SERVER_READ_BYTES, for reading */

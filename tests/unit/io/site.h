@@ -35,6 +35,7 @@ struct site {
     int last_body_status, last_status;
     uint64_t last_bytes;
     bool drained;
+    uint64_t drain_max_ms; /* 0: 2000 */
     bool last_local;
 };
 
@@ -195,7 +196,8 @@ static inline void site_request(void *arg, struct conn *c, const struct http_req
         site_flow(site, c, 3000, -1, -1, -EIO);
     } else if (strcmp(r->target, "/drain") == 0) {
         scene_sleep_ms(60); /* so that what the clients send meanwhile crosses our closing */
-        server_drain(site->server, 1000, site_drained, site);
+        server_drain(site->server, site->drain_max_ms ? site->drain_max_ms : 2000, site_drained,
+                     site);
         site_flow(site, c, 3000, 1500, -1, 1);
     } else {
         server_respond(c, 404, NULL, NULL, 0);

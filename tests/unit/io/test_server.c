@@ -309,39 +309,6 @@ static void clients_that_go_away_end_their_requests_at_once(void **state)
     assert_true(site_serve(*state, NULL, client_goes_away));
 }
 
-static void client_drains(struct scene *scene)
-{
-    struct site *site = scene->arg;
-    char out[8192];
-    int idle = scene_connect(scene, NULL), crossing = scene_connect(scene, NULL),
-        busy = scene_connect(scene, NULL);
-    scene_send(scene, idle, GET("/small"));
-    EXPECT(scene_read_response(idle, out, sizeof(out), false) > 0);
-    scene_send(scene, busy, GET("/drain"));
-    scene_sleep_ms(10);
-    scene_send(scene, crossing, GET("/small"));
-    /* The response under way is completed, and says that it is the last. */
-    EXPECT(scene_read_to_end(busy, out, sizeof(out)) > 3000);
-    EXPECT(strstr(out, "\r\nConnection: close\r\n"));
-    EXPECT(scene_read_to_end(crossing, out, sizeof(out)) >= 0);
-    EXPECT(strstr(out, "hello"));
-    EXPECT(scene_read_to_end(idle, out, sizeof(out)) == 0);
-    (void)close(idle);
-    (void)close(busy);
-    (void)close(crossing);
-    for (int i = 0; i < 100 && !site->drained; i++) {
-        scene_sleep_ms(5);
-    }
-    EXPECT(site->drained);
-    int late = scene_connect(scene, NULL);
-    EXPECT(late < 0);
-}
-
-static void draining_completes_what_runs_and_closes_what_idles(void **state)
-{
-    assert_true(site_serve(*state, NULL, client_drains));
-}
-
 static void client_leaves_everything_open(struct scene *scene)
 {
     char out[100];
@@ -428,7 +395,6 @@ int main(void)
         TEST(a_body_that_breaks_ends_with_fin),
         TEST(a_body_that_never_had_a_byte_becomes_404),
         TEST(clients_that_go_away_end_their_requests_at_once),
-        TEST(draining_completes_what_runs_and_closes_what_idles),
         TEST(freeing_the_server_ends_all_that_is_under_way),
         TEST(running_out_of_memory_costs_a_response_and_no_more),
     };

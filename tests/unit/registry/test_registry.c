@@ -44,6 +44,41 @@ static void readiness_follows_the_node_until_it_leaves(void **state)
     assert_non_null(strstr(f->site.reply, "\"leaving\":true"));
 }
 
+static void a_draining_node_begins_nothing_and_answers_its_probes(void **state)
+{
+    static const struct row before[] = {
+        {"GET", "/v2/library/app/manifests/v1" NS, "", 200, -1, {0}, NULL},
+    };
+    static const struct row rows[] = {
+        /* A peer asks the next holder; containerd goes to the next host: only a 404 makes it. */
+        {"GET", "/v2/library/app/manifests/v1" NS, "", 404, -1, {0}, NULL},
+        {"GET",
+         "/v2/library/app/manifests/v1" NS,
+         "X-Spegel-Mirrored: true\r\n",
+         503,
+         -1,
+         {"Retry-After: 1"},
+         NULL},
+        {"HEAD", "/v2/library/app/manifests/v1" NS, "", 404, -1, {0}, NULL},
+        {"GET", "/cluster/v1/snapshot", "X-Spegel-Auth: x\r\n", 503, -1, {"Retry-After"}, NULL},
+        {"GET", "/v2/", "", 200, -1, {0}, NULL},
+        {"GET", "/v2/_catalog", "", 200, -1, {0}, NULL},
+        {"GET", "/livez", "", 200, -1, {0}, NULL},
+        {"GET", "/readyz", "", 503, -1, {0}, NULL},
+    };
+    struct fixture *f = *state;
+    RUN(f, before);
+    f->site.ready = true;
+    registry_set_leaving(f->site.registry);
+    RUN(f, before); /* asked by who chose this node before it said so */
+    registry_set_draining(f->site.registry);
+    RUN(f, rows);
+    assert_string_equal(f->site.reply, "{\"listed\":true,\"leaving\":true,\"ok\":false}\n");
+    ask(f, "GET", "/v2/library/app/blobs/$L" NS, "");
+    assert_int_equal(f->site.client.status, 404);
+    assert_non_null(strstr(f->site.reply, "\"this node is leaving\""));
+}
+
 static void several_registries_with_one_tag_are_named(void **state)
 {
     struct fixture *f = *state;
@@ -232,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(routes_that_are_about_no_content),
         TEST(readiness_follows_the_node_until_it_leaves),
+        TEST(a_draining_node_begins_nothing_and_answers_its_probes),
         TEST(several_registries_with_one_tag_are_named),
         TEST(what_is_filtered_is_nowhere),
         TEST(who_asks_on_behalf_of_others_is_served_from_here_only),
