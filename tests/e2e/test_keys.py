@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import random
@@ -25,6 +27,12 @@ def key(number):
 
 
 OLD, NEW, OTHER = key(1), key(2), key(3)
+
+
+def label_key(label):
+    """What a node without a file uses, as docs/gossip.md says."""
+    secret = hmac.new(b"spegel cluster label", label.encode(), hashlib.sha256).digest()
+    return base64.b64encode(secret).decode()
 
 
 class KeyFile:
@@ -59,12 +67,16 @@ class KeyFile:
         os.rename(path + ".new", path)
 
 
+def give_keys(node, directory, *keys, secret=False):
+    node.keys = KeyFile(os.path.join(directory, f"keys-{node.name}"), *keys, secret=secret)
+    node.daemon.args += ["--gossip-key-file", node.keys.path]
+
+
 def add_node(opened, directory, *keys, secret=False, store=None):
     """A node, not started, whose daemon has a key file with these keys; without any: no file."""
     node = opened.add_node(start=False, stores=[store.directory] if store else ())
     if keys:
-        node.keys = KeyFile(os.path.join(directory, f"keys-{node.name}"), *keys, secret=secret)
-        node.daemon.args += ["--gossip-key-file", node.keys.path]
+        give_keys(node, directory, *keys, secret=secret)
     return node
 
 
@@ -139,6 +151,17 @@ def fingerprints(node):
     return found
 
 
+def write_everywhere(opened, nodes, *keys):
+    """One step of a rotation: returns when all nodes have these keys."""
+    for node in nodes:  # not at once, as it never is
+        node.keys.write(*keys)
+        time.sleep(0.7)
+    opened.settle(lambda: all(debug(n)["keys"]["failures"] == 0 and
+                              len(debug(n)["keys"]["accepts"]) == len(keys) and
+                              fingerprints(n) == fingerprints(nodes[0]) for n in nodes),
+                  15, "the new keys to be taken up")
+
+
 def test_only_holders_of_the_key_see_each_other(tmp_path):
     with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
         first = add_node(l, tmp_path, OLD)
@@ -178,13 +201,7 @@ def test_a_rotation_as_documented_loses_nobody(tmp_path, secret):
         before = fingerprints(nodes[0])
         with nobody_lost(nodes):
             for step in ([OLD, NEW], [NEW, OLD], [NEW]):
-                for node in nodes:  # not all at once: nobody writes four files at once
-                    node.keys.write(*step)
-                    time.sleep(0.7)
-                l.settle(lambda: all(debug(n)["keys"]["failures"] == 0 and
-                                     len(debug(n)["keys"]["accepts"]) == len(step) and
-                                     fingerprints(n) == fingerprints(nodes[0])
-                                     for n in nodes), 15, "the new keys to be taken up")
+                write_everywhere(l, nodes, *step)
         after = fingerprints(nodes[0])
         assert before["accepts"] == after["accepts"] == [] and before["sends"] != after["sends"]
         for node in nodes:
@@ -194,6 +211,25 @@ def test_a_rotation_as_documented_loses_nobody(tmp_path, secret):
         path = f"/v2/app/blobs/{manifest['layers'][0]['digest']}?ns=example.com"
         l.settle(lambda: all(n.get(path, "HEAD").status == 200 for n in nodes), 10,
                  "the image to be known")
+
+
+def test_a_cluster_without_keys_gets_one_and_loses_nobody(tmp_path):
+    with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
+        nodes = [add_node(l, tmp_path) for _ in range(3)]
+        for node in nodes:
+            node.daemon.args += ["--cluster-label", "a cluster"]
+        l.start()
+        wait_members(l)
+        for node in nodes:  # a rolling restart
+            node.daemon.stop()
+            give_keys(node, tmp_path, label_key("a cluster"), NEW)
+            node.daemon.start()
+            wait_members(l)
+        l.settle(lambda: all(len(debug(n)["members"]) == 2 for n in nodes), 10)
+        with nobody_lost(nodes):
+            write_everywhere(l, nodes, NEW, label_key("a cluster"))
+            write_everywhere(l, nodes, NEW)
+        assert all(len(debug(n)["keys"]["accepts"]) == 1 for n in nodes)
 
 
 def test_a_change_that_skips_a_step_is_seen(tmp_path):
