@@ -2,6 +2,7 @@
 rights, by the node's own containerd. What the kubelet would add is added here, and nothing else."""
 
 import os
+import re
 
 # What ctr gives a container; a securityContext that drops ALL has each of them dropped.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
@@ -20,15 +21,16 @@ def import_image(node, archive):
 class Pod:
     """A container of a rendered pod, running on a node."""
 
-    def __init__(self, node, image, spec, name=None):
+    def __init__(self, node, image, spec, name=None, dns=None):
         """`name` is the container's, of those of `spec` (init containers included), where it is not
-        the only one in `containers`."""
+        the only one in `containers`. `dns` is a ClusterDns (cluster_dns.py)."""
+        self.dns = dns
         every = [*spec.get("initContainers", []), *spec["containers"]]
         self.node = node
         [self.container] = [c for c in every if c["name"] == name] if name else spec["containers"]
         self.name = self.container["name"]
         self.log_path = os.path.join(node.directory, f"{self.name}.log")
-        node.containerd.ctr("run", "-d", "--net-host",
+        node.containerd.ctr("run", "-d", *self._network(),
                             "--snapshotter", node.containerd.snapshotter,
                             "--log-uri", f"file://{self.log_path}",
                             *self._rights(), *self._mounts(spec), *self._environment(),
@@ -36,20 +38,26 @@ class Pod:
                             *self.container.get("command", ["/usr/local/bin/spegel"]),
                             *self._arguments())
 
+    def _network(self):
+        """The node's. With --net-host ctr mounts the machine's own resolv.conf."""
+        if not self.dns:
+            return ["--net-host"]
+        return ["--with-ns", f"network:/proc/{self.node.containerd.pid}/ns/net"]
+
     def _rights(self):
         context = dict(self.container["securityContext"])
         flags = []
         # The image names no user, and so ctr takes root.
-        assert context.pop("runAsUser") == context.pop("runAsGroup") == 0
+        assert context.pop("runAsUser", 0) == context.pop("runAsGroup", 0) == 0
         if context.pop("readOnlyRootFilesystem"):
             flags.append("--read-only")
-        if context.pop("capabilities") == {"drop": ["ALL"]}:
+        if context.pop("capabilities", None) == {"drop": ["ALL"]}:
             for capability in CAPABILITIES:
                 flags += ["--cap-drop", f"CAP_{capability}"]
-        if context.pop("seccompProfile") == {"type": "RuntimeDefault"}:
+        if context.pop("seccompProfile", None) == {"type": "RuntimeDefault"}:
             flags.append("--seccomp")
         # ctr always says no new privileges, which is what this one asks for.
-        assert context == {"allowPrivilegeEscalation": False}, "a right that is not applied here"
+        assert context in ({"allowPrivilegeEscalation": False}, {}), "a right not applied here"
         return flags
 
     def _mounts(self, spec):
@@ -64,6 +72,11 @@ class Pod:
             yield "--mount"
             yield (f"type=bind,src={source['path']},dst={mount['mountPath']},"
                    f"options={':'.join(options)}")
+        files = {"hosts": self.node.host.net.hosts_file,
+                 "resolv.conf": self.dns and self.dns.resolv_conf}
+        for name, source in files.items() if self.dns else ():
+            yield "--mount"
+            yield f"type=bind,src={source},dst=/etc/{name},options=rbind:ro"
 
     def _values(self):
         fields = {"status.hostIP": self.node.ip, "status.podIP": self.node.ip,
@@ -115,7 +128,9 @@ class Pod:
                                    self.node.containerd.NAMESPACE, "tasks", "delete", self.name],
                                   check=False)
         self.node.containerd.ctr("containers", "delete", self.name)
-        return done.returncode
+        # ctr ends well whatever the task ended with, and says so.
+        code = re.search(r"exit with non-zero exit code (\d+)", done.stdout)
+        return int(code.group(1)) if code else done.returncode
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
