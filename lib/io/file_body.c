@@ -20,10 +20,10 @@
 #define POOL_THREADS_DEFAULT 4
 #define POOL_READ_BYTES (32 * 1024)
 
-/*        offset          warm_until        warm_until + read_bytes
- *   ───────┼─────────────────┼─────────────────────┼──────────────
- *    sent  │ in the cache    │ being read by the   │ unknown
- *          │                 │ pool, or queued     │
+/*        offset          warm_until        warm_until + read_bytes   there          end
+ *   ───────┼─────────────────┼─────────────────────┼─────────────────────┼─────────────┼───
+ *    sent  │ in the cache    │ being read by the   │ unknown             │ not written │
+ *          │                 │ pool, or queued     │                     │ yet         │
  */
 struct file_body {
     struct body body;
@@ -31,13 +31,14 @@ struct file_body {
     struct list link; /* in `waiting` */
     struct work work;
     int fd;
-    off_t offset, end, warm_until;
+    off_t offset, there, end, warm_until;
     size_t read_bytes; /* 0: no read is queued or running */
     bool cold;         /* what begins at warm_until */
     bool has_cold;     /* something was cold */
     bool running, closed;
     int read_result; /* the pool's: 0 or negative errno */
     int error;
+    int ending; /* negative: nothing will follow what is there */
     int64_t sent_bytes;
     void (*finished)(void *arg, int status, int64_t bytes_sent);
     void *arg;
@@ -150,11 +151,12 @@ static off_t warm_run(const struct file_body *b)
     if (is_cold(b->fd, at)) {
         return 0;
     }
-    if (!b->has_cold && b->end - at >= WARM_RUN_BYTES && !is_cold(b->fd, at + WARM_RUN_BYTES - 1)) {
+    if (!b->has_cold && b->there - at >= WARM_RUN_BYTES &&
+        !is_cold(b->fd, at + WARM_RUN_BYTES - 1)) {
         return WARM_RUN_BYTES;
     }
     off_t next = at - at % PROBE_BYTES + PROBE_BYTES;
-    next = next < b->end ? next : b->end;
+    next = next < b->there ? next : b->there;
     return is_cold(b->fd, next - 1) ? 0 : next - at;
 }
 
@@ -163,7 +165,7 @@ static off_t warm_run(const struct file_body *b)
 static void look_ahead(struct file_body *b)
 {
     off_t until = b->offset + LIMIT_TURN_BYTES;
-    until = until < b->end ? until : b->end;
+    until = until < b->there ? until : b->there;
     while (b->read_bytes == 0 && b->error == 0 && b->warm_until < until) {
         off_t at = b->warm_until, warm = b->cold ? 0 : warm_run(b);
         if (warm > 0) {
@@ -175,7 +177,7 @@ static void look_ahead(struct file_body *b)
             return;
         }
         b->read_bytes =
-            b->end - at < LIMIT_READAHEAD_BYTES ? (size_t)(b->end - at) : LIMIT_READAHEAD_BYTES;
+            b->there - at < LIMIT_READAHEAD_BYTES ? (size_t)(b->there - at) : LIMIT_READAHEAD_BYTES;
         list_push_back(&waiting, &b->link);
         readers_start();
     }
@@ -183,11 +185,17 @@ static void look_ahead(struct file_body *b)
 
 /* --- the body --- */
 
+/* Why nothing can be sent just now: 0 when that will change and wake us. */
+static int file_body_lack(const struct file_body *b)
+{
+    return b->error < 0 || b->offset < b->there ? b->error : b->ending;
+}
+
 static int file_body_ready(struct body *body)
 {
     struct file_body *b = CONTAINER_OF(body, struct file_body, body);
     look_ahead(b);
-    return b->offset < b->warm_until ? 1 : b->error;
+    return b->offset < b->warm_until ? 1 : file_body_lack(b);
 }
 
 static int64_t file_body_write(struct body *body, int fd, int64_t max_bytes)
@@ -195,7 +203,7 @@ static int64_t file_body_write(struct body *body, int fd, int64_t max_bytes)
     struct file_body *b = CONTAINER_OF(body, struct file_body, body);
     look_ahead(b);
     if (b->offset >= b->warm_until) {
-        return b->error;
+        return file_body_lack(b);
     }
     off_t warm = b->warm_until - b->offset;
     ssize_t n = sendfile(fd, b->fd, &b->offset, (size_t)(max_bytes < warm ? max_bytes : warm));
@@ -240,10 +248,40 @@ int file_body_new(struct loop *loop, int fd, int64_t offset, int64_t length,
     b->loop = loop;
     b->fd = fd;
     b->offset = b->warm_until = offset;
-    b->end = offset + length;
+    b->there = b->end = offset + length;
     b->finished = finished;
     b->arg = arg;
     list_init(&b->link);
     *ret_body = &b->body;
     return 0;
+}
+
+static void file_body_wake(const struct file_body *b)
+{
+    if (b->body.conn) {
+        conn_wake(b->body.conn);
+    }
+}
+
+void file_body_there(struct body *body, int64_t size)
+{
+    struct file_body *b = CONTAINER_OF(body, struct file_body, body);
+    b->there = size < b->offset ? b->offset : size < b->end ? size : b->end;
+}
+
+void file_body_grew(struct body *body, int64_t size)
+{
+    struct file_body *b = CONTAINER_OF(body, struct file_body, body);
+    if (size > b->there && b->there < b->end) {
+        file_body_there(body, size);
+        file_body_wake(b);
+    }
+}
+
+void file_body_fail(struct body *body, int error)
+{
+    struct file_body *b = CONTAINER_OF(body, struct file_body, body);
+    CHECK(error < 0);
+    b->ending = error;
+    file_body_wake(b);
 }

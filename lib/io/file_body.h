@@ -13,3 +13,13 @@
 int file_body_new(struct loop *loop, int fd, int64_t offset, int64_t length,
                   void (*finished)(void *arg, int status, int64_t bytes_sent), void *arg,
                   struct body **ret_body);
+
+/* For growing_body.h: a file that is still being written.
+ *
+ * Only what lies below `size` in the file is there so far; to be said before the body is given to
+ * the server. */
+void file_body_there(struct body *b, int64_t size);
+/* Later: it has come this far now; less than before is ignored. */
+void file_body_grew(struct body *b, int64_t size);
+/* Nothing follows: the body ends with this error (negative) after what is there. */
+void file_body_fail(struct body *b, int error);

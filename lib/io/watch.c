@@ -2,16 +2,11 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
 #include "base/limits.h"
-
-#define READ_BYTES 8192
-#define READS_PER_TURN 16
+#include "io/inotify.h"
 
 #define MASK_SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD)
 #define MASK_GONE (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
@@ -33,8 +28,7 @@ struct watch {
     bool busy; /* a callback runs: watch_free leaves the memory to watch_tell */
     bool dead; /* watch_free was called meanwhile */
 
-    int fd; /* inotify instance; -1: the kernel gave none */
-    struct poll *poll;
+    struct inotify inotify; /* closed: the kernel gave none */
     struct timer tick;
     int status;
 
@@ -64,30 +58,8 @@ static int level_watch(struct watch *w, size_t i)
     size_t n = w->levels[i].path_bytes;
     memcpy(path, w->path, n);
     path[n] = 0;
-    int wd = inotify_add_watch(w->fd, path, i == w->target ? MASK_TARGET : MASK_WAY);
+    int wd = inotify_add_watch(w->inotify.fd, path, i == w->target ? MASK_TARGET : MASK_WAY);
     return wd < 0 ? -errno : wd;
-}
-
-static void watch_fired(void *arg, int events);
-
-static int watch_open(struct watch *w)
-{
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    int r = poll_new(w->loop, fd, watch_fired, w, &w->poll);
-    if (r == 0) {
-        r = poll_set(w->poll, POLL_READABLE);
-    }
-    if (r < 0) {
-        poll_free(w->poll);
-        w->poll = NULL;
-        (void)close(fd);
-        return r;
-    }
-    w->fd = fd;
-    return 0;
 }
 
 /* Watches the levels from `from` down to the first that does not exist. Each is armed before the
@@ -95,19 +67,16 @@ static int watch_open(struct watch *w)
  * the way is passed over: then its entry's comings and goings are seen by the tick only. */
 static void watch_arm(struct watch *w, size_t from)
 {
-    if (w->fd < 0) {
-        w->status = watch_open(w);
-        if (w->status < 0) {
-            return;
-        }
+    w->status = inotify_open(&w->inotify, w->loop);
+    if (w->status < 0) {
+        return;
     }
     for (size_t i = from; i <= w->target; i++) {
         if (w->levels[i].wd >= 0) {
-            (void)inotify_rm_watch(w->fd, w->levels[i].wd); /* gone already: fine */
+            (void)inotify_rm_watch(w->inotify.fd, w->levels[i].wd); /* gone already: fine */
             w->levels[i].wd = -1;
         }
     }
-    w->status = 0;
     for (size_t i = from; i <= w->target; i++) {
         int wd = level_watch(w, i);
         if (wd >= 0) {
@@ -140,7 +109,7 @@ static void watch_ticked(void *arg)
     struct watch *w = arg;
     (void)timer_start(&w->tick,
                       LIMIT_WATCH_RETRY_MS); /* its place in the heap was freed just now */
-    int wd = w->fd < 0 ? -EMFILE : level_watch(w, w->target);
+    int wd = w->inotify.fd < 0 ? -EMFILE : level_watch(w, w->target);
     bool same = wd >= 0 ? wd == w->levels[w->target].wd && w->status == 0 : wd == w->status;
     bool is_blind = w->status < 0 && w->status != -ENOENT;
     if (!same || is_blind) {
@@ -170,8 +139,9 @@ static bool level_leads_to(const struct watch *w, size_t i, const char *name)
     return strlen(name) == n && memcmp(w->path + start, name, n) == 0;
 }
 
-static bool watch_event(struct watch *w, const struct inotify_event *event)
+static bool watch_event(void *arg, const struct inotify_event *event)
 {
+    struct watch *w = arg;
     if (event->mask & IN_Q_OVERFLOW) {
         /* What was lost may as well have been about the way. */
         watch_arm(w, 0);
@@ -193,26 +163,6 @@ static bool watch_event(struct watch *w, const struct inotify_event *event)
         return true;
     }
     return true; /* of a watch that was removed since */
-}
-
-static void watch_fired(void *arg, int events)
-{
-    (void)events;
-    struct watch *w = arg;
-    alignas(struct inotify_event) char bytes[READ_BYTES];
-    for (int turn = 0; turn < READS_PER_TURN; turn++) {
-        ssize_t n = read(w->fd, bytes, sizeof(bytes));
-        if (n <= 0) {
-            return;
-        }
-        for (size_t at = 0; at < (size_t)n;) {
-            const struct inotify_event *event = (const void *)(bytes + at);
-            at += sizeof(*event) + event->len;
-            if (!watch_event(w, event)) {
-                return;
-            }
-        }
-    }
 }
 
 /* --- life --- */
@@ -251,7 +201,8 @@ int watch_new(struct loop *loop, const char *path, watch_callback *callback, voi
     if (!w) {
         return -ENOMEM;
     }
-    *w = (struct watch){.loop = loop, .callback = callback, .arg = arg, .fd = -1};
+    *w = (struct watch){.loop = loop, .callback = callback, .arg = arg};
+    inotify_init_closed(&w->inotify, watch_event, w);
     timer_init(&w->tick, loop, watch_ticked, w);
     int r = watch_split(w, path);
     if (r == 0) {
@@ -276,10 +227,7 @@ void watch_free(struct watch *w)
         return;
     }
     timer_stop(&w->tick);
-    poll_free(w->poll);
-    if (w->fd >= 0) {
-        (void)close(w->fd);
-    }
+    inotify_close(&w->inotify);
     w->dead = true;
     if (!w->busy) {
         free(w);

@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "io/watch.h"
+#include "watched.h"
 
 #define WAIT_MS 3000
 
@@ -73,11 +74,7 @@ static void run_for(struct seen *s, unsigned ms)
 
 static const char *in(const struct seen *s, const char *name)
 {
-    static char path[4][256];
-    static unsigned next;
-    char *p = path[next++ % 4];
-    (void)snprintf(p, sizeof(path[0]), "%s/%s", s->base, name);
-    return p;
+    return watched_path(s->base, name);
 }
 
 static void make_dir(const struct seen *s, const char *name)
@@ -252,12 +249,7 @@ static void follows_a_symbolic_link_that_is_switched(void **state)
 static void an_overflowing_queue_is_told_and_watching_goes_on(void **state)
 {
     struct seen *s = *state;
-    int limit = 16384;
-    FILE *f = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
-    if (f) {
-        (void)!fscanf(f, "%d", &limit);
-        (void)fclose(f);
-    }
+    int limit = watched_queue_limit();
     make_dir(s, "d");
     start(s, "d");
     write_file(s, "outside");
