@@ -126,6 +126,25 @@ static void http_bootstrap_has_one_whole_url(void **state)
     done(&f);
 }
 
+/* An empty path is a variable that was not set: whoever gives the flag wants a key. */
+static void a_key_file_is_given_or_not_but_never_empty(void **state)
+{
+    (void)state;
+    struct fixture f;
+    parse(&f, ARGV("registry", "--store=oci-layout:/a", "--gossip-key-file", "/k"));
+    assert_int_equal(f.r, 0);
+    assert_string_equal(f.options.registry.gossip_key_file, "/k");
+    done(&f);
+    parse(&f, ARGV("registry", "--store=oci-layout:/a"));
+    assert_int_equal(f.r, 0);
+    assert_null(f.options.registry.gossip_key_file);
+    done(&f);
+    parse(&f, ARGV("registry", "--store=oci-layout:/a", "--gossip-key-file="));
+    assert_int_equal(f.r, -EINVAL);
+    assert_non_null(strstr(f.err.text, "--gossip-key-file"));
+    done(&f);
+}
+
 static void lists_become_what_the_daemon_uses(void **state)
 {
     (void)state;
@@ -234,6 +253,7 @@ int main(void)
         cmocka_unit_test(the_defaults_are_those_that_users_have),
         cmocka_unit_test(every_bootstrap_kind_asks_for_what_it_needs),
         cmocka_unit_test(http_bootstrap_has_one_whole_url),
+        cmocka_unit_test(a_key_file_is_given_or_not_but_never_empty),
         cmocka_unit_test(lists_become_what_the_daemon_uses),
         cmocka_unit_test(only_addresses_that_others_reach_are_advertised),
         cmocka_unit_test(every_retired_flag_is_accepted),
