@@ -2,8 +2,9 @@
 
 #include <stdlib.h>
 
-#define REPEAT_MS 100 /* what a leader says and what is said once is said twice: packets get lost  \
-                       */
+#define REPEAT_MS                                                                                  \
+    100 /* what a leader says and what is said once is said twice: packets get lost                \
+         */
 
 static uint64_t weight(uint64_t key, uint64_t id)
 {

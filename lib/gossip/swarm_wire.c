@@ -11,7 +11,9 @@ static int read_result(const struct gossip_reader *r)
 
 int gossip_want_read(struct gossip_reader *r, struct gossip_want *ret_want)
 {
-    struct gossip_want want = {.key = gossip_read64(r), .ask = gossip_read32(r)};
+    struct gossip_want want = {0};
+    want.key = gossip_read64(r);
+    want.ask = gossip_read32(r);
     want.bytes = gossip_read64(r);
     want.failed_count = gossip_read8(r);
     if (want.ask == 0 || want.failed_count > GOSSIP_SWARM_FAILED) {
@@ -45,8 +47,9 @@ bool gossip_want_write(struct gossip_writer *w, const struct gossip_want *want)
 
 int gossip_answer_read(struct gossip_reader *r, uint8_t type, struct gossip_answer *ret_answer)
 {
-    struct gossip_answer answer = {.key = gossip_read64(r), .ask = gossip_read32(r)};
-    answer.kind = GOSSIP_SWARM_GRANT;
+    struct gossip_answer answer = {.kind = GOSSIP_SWARM_GRANT};
+    answer.key = gossip_read64(r);
+    answer.ask = gossip_read32(r);
     if (type == GOSSIP_MSG_OFFER) {
         answer.retry_ms = gossip_read16(r);
         answer.count = gossip_read8(r);
@@ -84,8 +87,9 @@ bool gossip_answer_write(struct gossip_writer *w, const struct gossip_answer *an
 
 int gossip_renew_read(struct gossip_reader *r, uint8_t type, struct gossip_renew *ret_renew)
 {
-    struct gossip_renew renew = {.key = gossip_read64(r), .sequence = gossip_read32(r)};
-    renew.state = GOSSIP_FLIGHT_GONE;
+    struct gossip_renew renew = {.state = GOSSIP_FLIGHT_GONE};
+    renew.key = gossip_read64(r);
+    renew.sequence = gossip_read32(r);
     if (type == GOSSIP_MSG_RENEW) {
         renew.state = gossip_read8(r);
         renew.parent = gossip_read48(r);

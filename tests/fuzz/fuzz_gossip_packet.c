@@ -1,5 +1,6 @@
 /* The inside of a gossip packet, as if its seal had been right: the core must survive whatever a
- * holder of the key sends. A length byte pair splits the input into packets. */
+ * holder of the key sends. A length byte pair splits the input into packets; its top bits say
+ * whether this node asks for content or tells of its own in between. */
 #include "gossip/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -17,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .wall_ms = 1000};
     struct gossip_effects effects;
     struct gossip *core;
+    uint32_t ask = 0;
     if (gossip_new(&config, &core)) {
         return 0;
     }
@@ -29,9 +31,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         core->effects = &effects;
         gossip_receive_messages(core, gossip_members_get(&core->members, 2), 2, &from, data + 2, n,
                                 n + GOSSIP_SEAL_OVERHEAD_BYTES);
+        struct gossip_event event = {.kind = GOSSIP_TICK, .now_ms = tick.now_ms += 50};
+        if (data[0] & 0x80) {
+            event.kind = GOSSIP_WANT;
+            event.want = (struct gossip_want){.key = 5, .ask = ++ask};
+        } else if (data[0] & 0x40) {
+            event.kind = GOSSIP_FLIGHT;
+            event.flight = (struct gossip_flight){.key = 5, .state = n % 4, .parent = n % 3};
+        }
         data += n + 2;
         size -= n + 2;
-        tick.now_ms += 200;
+        gossip_step(core, &event, &effects);
+        tick.now_ms += 150;
         gossip_step(core, &tick, &effects);
     }
     gossip_effects_done(&effects);

@@ -25,11 +25,14 @@ struct town {
     struct gossip *core[HOUSES];
     uint64_t wake_ms[HOUSES], now_ms;
     bool cut[HOUSES];               /* hears nobody, is heard by nobody */
+    bool no_udp[HOUSES];            /* but over TCP it does */
     struct letter letters[LETTERS]; /* to be delivered */
     size_t letter_count;
     struct letter last; /* the last one delivered */
     struct gossip_effects effects;
     unsigned notes[16]; /* by kind, of all */
+    struct gossip_answer answers[64];
+    size_t answer_count;
 };
 
 static inline struct gossip_addr house_addr(size_t i)
@@ -46,6 +49,9 @@ static inline void town_step(struct town *t, size_t i, struct gossip_event *even
     t->wake_ms[i] = t->effects.wake_at_ms;
     for (size_t k = 0; k < t->effects.note_count; k++) {
         t->notes[t->effects.notes[k].kind]++;
+    }
+    for (size_t k = 0; k < t->effects.answer_count; k++) {
+        t->answers[t->answer_count++ % 64] = t->effects.answers[k];
     }
     for (size_t k = 0; k < t->effects.send_count && t->letter_count < LETTERS; k++) {
         struct letter *l = &t->letters[t->letter_count++];
@@ -66,6 +72,10 @@ static inline void town_step(struct town *t, size_t i, struct gossip_event *even
         int status = from < HOUSES && t->core[from] && !t->cut[from] && !t->cut[i]
                          ? gossip_serve(t->core[from], fetches[k].path, fetches[k].auth, &body)
                          : -1;
+        if (status == 0) {
+            struct gossip_event tick = {.kind = GOSSIP_TICK};
+            town_step(t, from, &tick);
+        }
         struct gossip_event fetched = {
             .kind = GOSSIP_FETCHED,
             .fetched = {fetches[k].id, status, status ? NULL : (uint8_t *)body.data, body.len}};
@@ -86,7 +96,8 @@ static inline void town_deliver(struct town *t)
         struct letter l = t->letters[k];
         size_t to = (size_t)l.to.ip[3] - 1, from = (size_t)l.from.ip[3] - 1;
         t->last = l;
-        if (l.to.ip[0] == 10 && to < HOUSES && t->core[to] && !t->cut[to] && !t->cut[from]) {
+        if (l.to.ip[0] == 10 && to < HOUSES && t->core[to] && !t->cut[to] && !t->cut[from] &&
+            !t->no_udp[to] && !t->no_udp[from]) {
             town_hear(t, to, &l);
         }
     }
