@@ -350,7 +350,11 @@ const char *cluster_id_text(const struct cluster *c)
 
 int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body)
 {
-    return gossip_serve(c->core, path, auth, body);
+    int r = gossip_serve(c->core, path, auth, body);
+    if (r == 0) {
+        cluster_tick(c); /* the asker may have told news of itself */
+    }
+    return r;
 }
 
 void cluster_peer_failed(struct cluster *c, uint64_t id)

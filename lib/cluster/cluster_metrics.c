@@ -46,6 +46,8 @@ static void write_view(const struct cluster *c, const struct gossip_stats *s, st
         {"spegel_gossip_rumours", "Rumours queued.", s->rumours},
         {"spegel_gossip_fetches_open", "Sets and snapshots being fetched.", s->fetches_open},
         {"spegel_gossip_lifeguard_score", "0 when this node runs on time.", s->lifeguard_score},
+        {"spegel_gossip_udp_blocked", "1 while nobody answers this node over UDP, but over TCP.",
+         s->udp_blocked},
     };
     write_gauges(e, gauges, COUNT(gauges));
 }

@@ -106,6 +106,11 @@ static int append_key(struct buf *b, const struct gossip *g, uint64_t key,
 
 int gossip_snapshot_build(struct gossip *g, struct buf *b)
 {
+    return gossip_snapshot_build_some(g, NULL, b);
+}
+
+int gossip_snapshot_build_some(struct gossip *g, const uint8_t *wanted, struct buf *b)
+{
     uint8_t format = FORMAT;
     uint16_t members = 0;
     uint32_t keys = 0;
@@ -120,7 +125,7 @@ int gossip_snapshot_build(struct gossip *g, struct buf *b)
     error = error ? error : append32(b, 0);
     for (size_t slot = 0; slot < slots && error == 0; slot++) {
         const struct gossip_member *m = g->members.by_slot[slot];
-        if (m && in_snapshot(m)) {
+        if (m && in_snapshot(m) && (!wanted || wanted[slot])) {
             error = append_alive(b, g, m);
             members++;
             number[slot] = m->set_boot == m->boot ? members : 0;

@@ -382,6 +382,7 @@ static void pull(struct gossip *g, struct gossip_member *m)
         return;
     }
     bool deltas = m->set_boot == m->boot && w->tries < DELTA_TRIES && !w->fetch_only &&
+                  !peer->tcp_only && g->udp == GOSSIP_UDP_OPEN &&
                   w->version - m->version <= DELTA_VERSIONS;
     if (deltas) {
         struct gossip_packet p;

@@ -140,7 +140,7 @@ int gossip_new(const struct gossip_config *config, struct gossip **ret_core)
         gossip_free(g);
         return error;
     }
-    g->now_ms = g->started_ms = g->tokens_ms = config->now_ms;
+    g->now_ms = g->started_ms = g->tokens_ms = g->udp_ms = config->now_ms;
     g->wall_ms = config->wall_ms;
     g->flush_ms = GOSSIP_NEVER_MS;
     g->tokens = LIMIT_GOSSIP_BUCKET_BYTES;
@@ -207,6 +207,7 @@ static void leave(struct gossip *g)
     gossip_packet_about(g, &p, g->me);
     gossip_packet_send(g, &p, to, count);
     gossip_pass_on(g, g->me);
+    gossip_exchange_leave(g);
 }
 
 static void peer_failed(struct gossip *g, uint64_t id)
@@ -296,6 +297,7 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     gossip_membership_tick(g);
     gossip_probe_tick(g);
     gossip_join_tick(g);
+    gossip_exchange_tick(g);
     gossip_fetch_tick(g);
     gossip_content_tick(g);
     gossip_swarm_tick(g);
@@ -304,7 +306,7 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     wake_ms = sooner(wake_ms, sooner(gossip_join_wake_ms(g), gossip_content_wake_ms(g)));
     wake_ms = sooner(wake_ms, sooner(gossip_identity_wake_ms(g), gossip_fetch_wake_ms(g)));
     wake_ms = sooner(wake_ms, sooner(gossip_swarm_wake_ms(g), g->flush_ms));
-    wake_ms = sooner(wake_ms, g->now_ms + WAKE_MAX_MS);
+    wake_ms = sooner(wake_ms, sooner(gossip_exchange_wake_ms(g), g->now_ms + WAKE_MAX_MS));
     g->wake_ms = wake_ms > g->now_ms ? wake_ms : g->now_ms + 1;
     effects->wake_at_ms = g->wake_ms;
     g->effects = NULL;

@@ -26,10 +26,12 @@
 #include <stdint.h>
 
 #define GOSSIP_AUTH_HEADER "X-Spegel-Auth"
-#define GOSSIP_PATH_PREFIX "/cluster/v1/" /* then "snapshot" or "set/<12 hex digits>" */
-#define GOSSIP_ZONE_BYTES 32              /* with the NUL; longer zones are cut */
-#define GOSSIP_KEY_BYTES 32               /* one cluster key */
-#define GOSSIP_AUTH_TEXT_BYTES 128        /* header value with the NUL */
+#define GOSSIP_PATH_PREFIX                                                                         \
+    "/cluster/v1/"                  /* then "snapshot", "exchange" or                              \
+                                      "set/<12 hex digits>" */
+#define GOSSIP_ZONE_BYTES 32        /* with the NUL; longer zones are cut */
+#define GOSSIP_KEY_BYTES 32         /* one cluster key */
+#define GOSSIP_AUTH_TEXT_BYTES 1400 /* header value with the NUL */
 #define GOSSIP_PATH_BYTES 40
 
 struct gossip; /* opaque */
@@ -135,20 +137,23 @@ struct gossip_fetch {
 };
 
 enum gossip_note_kind {
-    GOSSIP_NOTE_UP,       /* a member is alive: new, restarted or back */
-    GOSSIP_NOTE_SUSPECT,  /* suspected; may still be selected for a moment */
-    GOSSIP_NOTE_DOWN,     /* declared dead */
-    GOSSIP_NOTE_LEFT,     /* said goodbye */
-    GOSSIP_NOTE_READY,    /* gossip_is_ready() became true; once */
-    GOSSIP_NOTE_REFUTED,  /* we were called suspect or dead and said no */
-    GOSSIP_NOTE_NEW_BOOT, /* our boot number was behind what peers remember; took a later one */
-    GOSSIP_NOTE_NEW_ID,   /* a live node elsewhere has our id (a cloned data directory); took a
-                             new one */
+    GOSSIP_NOTE_UP,          /* a member is alive: new, restarted or back */
+    GOSSIP_NOTE_SUSPECT,     /* suspected; may still be selected for a moment */
+    GOSSIP_NOTE_DOWN,        /* declared dead */
+    GOSSIP_NOTE_LEFT,        /* said goodbye */
+    GOSSIP_NOTE_READY,       /* gossip_is_ready() became true; once */
+    GOSSIP_NOTE_REFUTED,     /* we were called suspect or dead and said no */
+    GOSSIP_NOTE_NEW_BOOT,    /* our boot number was behind what peers remember; took a later one */
+    GOSSIP_NOTE_UDP_BLOCKED, /* nobody answers over UDP, but somebody does over TCP: working
+                                degraded, by an exchange every few seconds */
+    GOSSIP_NOTE_UDP_OPEN,    /* and now UDP works */
+    GOSSIP_NOTE_NEW_ID,      /* a live node elsewhere has our id (a cloned data directory); took a
+                                new one */
 };
 
 struct gossip_note {
     enum gossip_note_kind kind;
-    uint64_t id;             /* the member; our own for the last three */
+    uint64_t id;             /* the member; our own from READY on */
     struct gossip_addr addr; /* the member's registry address; no family for our own */
 };
 
@@ -255,10 +260,11 @@ void gossip_swarm_stats(const struct gossip *core, struct gossip_swarm_stats *re
 
 /* --- bulk, over HTTP --- */
 
-/* Answers GET <path> under GOSSIP_PATH_PREFIX. `auth` is the request's X-Spegel-Auth, NULL when
- * absent. Appends the sealed body to `body` (application/octet-stream). 0; -EACCES: not from a
- * holder of the cluster key (403); -ENOENT: no such path or member (404); -EAGAIN: not now (503,
- * Retry-After: 1); -ENOBUFS, -ENOMEM: does not fit (503). */
+/* Answers GET <path> under GOSSIP_PATH_PREFIX; then step a TICK: the asker may have told news.
+ * `auth` is the request's X-Spegel-Auth, NULL when absent. Appends the sealed body to `body`
+ * (application/octet-stream). 0; -EACCES: not from a holder of the cluster key (403); -ENOENT: no
+ * such path or member (404); -EAGAIN: not now (503, Retry-After: 1); -ENOBUFS, -ENOMEM: does not
+ * fit (503). */
 int gossip_serve(struct gossip *core, const char *path, const char *auth, struct buf *body);
 
 /* --- figures for /metrics and /debug --- */
@@ -281,6 +287,7 @@ struct gossip_stats {
     uint64_t index_entries; /* keys times live members that hold them, us included */
     uint64_t index_bytes, core_bytes;
     uint32_t lifeguard_score;
+    bool udp_blocked; /* degraded: see GOSSIP_NOTE_UDP_BLOCKED */
     /* counters */
     uint64_t packets_in, packets_out, bytes_in, bytes_out;
     uint64_t class_packets[GOSSIP_CLASSES], class_bytes[GOSSIP_CLASSES]; /* of those out */

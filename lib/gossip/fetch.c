@@ -6,22 +6,61 @@
 #include <stdio.h>
 #include <string.h>
 
+bool gossip_fetch_is_open(const struct gossip *g, enum gossip_fetch_kind kind)
+{
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
+        if (g->fetches[i].id && g->fetches[i].kind == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The path is in `f` already; `open` is a free one. */
+static uint32_t start(struct gossip *g, struct gossip_fetch *f, struct gossip_open_fetch *open,
+                      const uint8_t *ask, size_t n)
+{
+    struct gossip_binding binding = {
+        .purpose = GOSSIP_FOR_AUTH, .bytes = f->path, .len = strlen(f->path)};
+    if (gossip_seal_write(g->seal, &binding, ask, n, open->auth)) {
+        return 0;
+    }
+    open->auth_bytes = n + GOSSIP_SEAL_OVERHEAD_BYTES;
+    for (size_t i = 0; i < open->auth_bytes; i++) {
+        snprintf(f->auth + 2 * i, 3, "%02x", open->auth[i]);
+    }
+    if (++g->last_fetch_id == 0) {
+        g->last_fetch_id = 1;
+    }
+    open->id = f->id = g->last_fetch_id;
+    open->expires_ms = g->now_ms + LIMIT_GOSSIP_FETCH_MS;
+    g->effects->fetch_count++;
+    g->stats.fetches++;
+    return open->id;
+}
+
+/* Room for another, here and among the effects; NULL: none. */
+static struct gossip_open_fetch *free_fetch(struct gossip *g, struct gossip_fetch **ret_effect)
+{
+    struct gossip_effects *e = g->effects;
+    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES && e->fetch_count < e->fetch_capacity; i++) {
+        if (g->fetches[i].id == 0) {
+            *ret_effect = &e->fetches[e->fetch_count];
+            return &g->fetches[i];
+        }
+    }
+    return NULL;
+}
+
 uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint64_t owner,
                             struct gossip_member *peer)
 {
-    struct gossip_effects *e = g->effects;
-    struct gossip_open_fetch *open = NULL;
-    for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {
-        if (g->fetches[i].id == 0) {
-            open = &g->fetches[i];
-        }
-    }
+    struct gossip_fetch *f = NULL;
+    struct gossip_open_fetch *open = free_fetch(g, &f);
     struct gossip_addr from = gossip_member_addr(g, peer);
-    if (!open || e->fetch_count == e->fetch_capacity || from.family == GOSSIP_NO_ADDR ||
-        peer->registry_port == 0) {
+    if (!open || from.family == GOSSIP_NO_ADDR || peer->registry_port == 0) {
         return 0;
     }
-    struct gossip_fetch *f = &e->fetches[e->fetch_count];
     char id[GOSSIP_ID_TEXT_BYTES];
     if (kind == GOSSIP_FETCH_SNAPSHOT) {
         snprintf(f->path, sizeof(f->path), GOSSIP_PATH_PREFIX "snapshot");
@@ -29,29 +68,30 @@ uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint6
         snprintf(f->path, sizeof(f->path), GOSSIP_PATH_PREFIX "set/%s",
                  gossip_id_format(owner, id));
     }
-    struct gossip_binding binding = {
-        .purpose = GOSSIP_FOR_AUTH, .bytes = f->path, .len = strlen(f->path)};
-    if (gossip_seal_write(g->seal, &binding, NULL, 0, open->auth)) {
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(open->auth); i++) {
-        snprintf(f->auth + 2 * i, 3, "%02x", open->auth[i]);
-    }
-    if (++g->last_fetch_id == 0) {
-        g->last_fetch_id = 1;
-    }
-    open->id = f->id = g->last_fetch_id;
     open->kind = kind;
     open->owner = owner;
     open->peer = f->peer = peer->id;
-    open->expires_ms = g->now_ms + LIMIT_GOSSIP_FETCH_MS;
     f->from = from;
     f->from.port = peer->registry_port;
     f->max_bytes =
         kind == GOSSIP_FETCH_SNAPSHOT ? LIMIT_GOSSIP_SNAPSHOT_BYTES : LIMIT_GOSSIP_SET_BYTES;
-    e->fetch_count++;
-    g->stats.fetches++;
-    return open->id;
+    return start(g, f, open, NULL, 0);
+}
+
+uint32_t gossip_fetch_exchange(struct gossip *g, const struct gossip_addr *from, const uint8_t *ask,
+                               size_t n)
+{
+    struct gossip_fetch *f = NULL;
+    struct gossip_open_fetch *open = free_fetch(g, &f);
+    if (!open || n > GOSSIP_ASK_BYTES) {
+        return 0;
+    }
+    snprintf(f->path, sizeof(f->path), GOSSIP_PATH_PREFIX "exchange");
+    open->kind = GOSSIP_FETCH_EXCHANGE;
+    open->owner = open->peer = f->peer = 0;
+    f->from = *from;
+    f->max_bytes = LIMIT_GOSSIP_SNAPSHOT_BYTES;
+    return start(g, f, open, ask, n);
 }
 
 static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
@@ -68,15 +108,18 @@ static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
     struct buf plain;
     buf_init(&plain, LIMIT_GOSSIP_SNAPSHOT_BYTES + 1);
     uint8_t *out = (uint8_t *)buf_reserve(&plain, n + 1);
+    static const enum gossip_purpose purposes[] = {[GOSSIP_FETCH_SNAPSHOT] = GOSSIP_FOR_SNAPSHOT,
+                                                   [GOSSIP_FETCH_SET] = GOSSIP_FOR_SET,
+                                                   [GOSSIP_FETCH_EXCHANGE] = GOSSIP_FOR_EXCHANGE};
     struct gossip_binding binding = {
-        .purpose = fetch->kind == GOSSIP_FETCH_SET ? GOSSIP_FOR_SET : GOSSIP_FOR_SNAPSHOT,
-        .bytes = fetch->auth,
-        .len = sizeof(fetch->auth)};
+        .purpose = purposes[fetch->kind], .bytes = fetch->auth, .len = fetch->auth_bytes};
     error = out ? gossip_seal_open(g->seal, &h, &binding, bytes, len, out) : -ENOMEM;
-    if (error == 0) {
-        error = fetch->kind == GOSSIP_FETCH_SET
-                    ? gossip_set_apply(g, fetch->owner, h.sender.id, out, n)
-                    : gossip_snapshot_apply(g, h.sender.id, out, n);
+    if (error == 0 && fetch->kind == GOSSIP_FETCH_SET) {
+        error = gossip_set_apply(g, fetch->owner, h.sender.id, out, n);
+    } else if (error == 0) {
+        error =
+            (fetch->kind == GOSSIP_FETCH_SNAPSHOT ? gossip_snapshot_apply
+                                                  : gossip_exchange_apply)(g, h.sender.id, out, n);
     }
     buf_done(&plain);
     return error;
@@ -89,6 +132,10 @@ static void fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch,
     }
     if (fetch->kind == GOSSIP_FETCH_SNAPSHOT) {
         gossip_snapshot_ended(g, applied, fetch->peer);
+        return;
+    }
+    if (fetch->kind == GOSSIP_FETCH_EXCHANGE) {
+        gossip_exchange_ended(g, applied);
         return;
     }
     struct gossip_member *m = gossip_members_get(&g->members, fetch->owner);

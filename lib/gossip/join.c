@@ -71,7 +71,7 @@ static void write_stranger_ping(struct gossip *g, struct gossip_packet *p)
     gossip_ping_write(&p->w, &ping);
 }
 
-static void ping_stranger(struct gossip *g, const struct gossip_addr *to)
+void gossip_ping_stranger(struct gossip *g, const struct gossip_addr *to)
 {
     struct gossip_packet p;
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
@@ -87,10 +87,22 @@ static void ping_seeds(struct gossip *g)
     for (size_t i = 0; i < g->seed_count && asked < SEEDS_AT_ONCE; i++) {
         size_t at = g->seed_count <= SEEDS_AT_ONCE ? i : gossip_random(g) % g->seed_count;
         if (!seed_is_us(g, &g->seeds[at])) {
-            ping_stranger(g, &g->seeds[at].addr);
+            gossip_ping_stranger(g, &g->seeds[at].addr);
             asked++;
         }
     }
+}
+
+const struct gossip_addr *gossip_random_seed(struct gossip *g)
+{
+    size_t start = g->seed_count ? gossip_random(g) % g->seed_count : 0;
+    for (size_t i = 0; i < g->seed_count; i++) {
+        const struct gossip_seed *seed = &g->seeds[(start + i) % g->seed_count];
+        if (!seed_is_us(g, seed)) {
+            return &seed->addr;
+        }
+    }
+    return NULL;
 }
 
 /* --- challenge: a sender in nobody's view must show that it lives now, where it says --- */
@@ -153,6 +165,7 @@ void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossi
 
 void gossip_seed_answered(struct gossip *g, uint64_t sender)
 {
+    gossip_udp_answered(g);
     g->answered_ms = g->seed_answered ? g->answered_ms : g->now_ms;
     g->seed_answered = true;
     g->next_seed_ms = GOSSIP_NEVER_MS; /* strangers are pinged for ever, seeds among them */
@@ -216,12 +229,12 @@ static void ping_one_stranger(struct gossip *g)
             const struct gossip_member *m = g->members.by_slot[at];
             if (m && m->state == GOSSIP_DEAD) {
                 struct gossip_addr to = gossip_member_addr(g, m);
-                ping_stranger(g, &to);
+                gossip_ping_stranger(g, &to);
                 return;
             }
         } else if (!seed_is_us(g, &g->seeds[at - slots]) &&
                    !is_members_addr(g, &g->seeds[at - slots].addr)) {
-            ping_stranger(g, &g->seeds[at - slots].addr);
+            gossip_ping_stranger(g, &g->seeds[at - slots].addr);
             return;
         }
     }

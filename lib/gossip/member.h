@@ -32,6 +32,7 @@ struct gossip_member {
     enum gossip_state state;
     bool selectable; /* alive, not excluded by suspicion, its set current */
     uint8_t load;
+    bool tcp_only; /* hears nothing over UDP */
 
     struct gossip_addr addrs[2]; /* IPv4 first; ports as gossip's */
     uint16_t gossip_port, registry_port;

@@ -9,6 +9,7 @@
 #define SWEEP_MS 5000
 #define SWEEP_MORE_MS 20
 #define ACCUSE_AGAIN_MS 1000
+#define NO_SIGN_MS 120000 /* without a new incarnation of one that cannot be probed */
 /* In a view of at least MASS_MEMBERS with more than a quarter suspect at once, something else is
  * wrong than so many nodes: nobody is declared dead for a while. Selection is unaffected. */
 #define MASS_MEMBERS 8
@@ -74,6 +75,7 @@ void gossip_alive_of(const struct gossip *g, const struct gossip_member *m,
         .salt = m->salt,
         .incarnation = m->incarnation,
         .protocol = GOSSIP_PROTOCOL,
+        .flags = m->tcp_only ? GOSSIP_ALIVE_TCP_ONLY : 0,
         .addrs = {m->addrs[0], m->addrs[1]},
         .gossip_port = m->gossip_port,
         .registry_port = m->registry_port,
@@ -90,7 +92,7 @@ void gossip_settle(struct gossip *g, struct gossip_member *m)
     uint64_t contribution = 0;
     if (gossip_member_is_live(m)) {
         uint64_t content = current ? gossip_mix(m->version) ^ m->set_hash : 0;
-        contribution = gossip_mix(m->id ^ gossip_mix(m->boot ^ gossip_mix(content)));
+        contribution = gossip_mix(m->id ^ gossip_mix(m->boot ^ gossip_mix(content) ^ m->tcp_only));
     }
     if (contribution != m->contribution) {
         g->cluster_hash ^= m->contribution ^ contribution;
@@ -98,15 +100,15 @@ void gossip_settle(struct gossip *g, struct gossip_member *m)
         m->contribution = contribution;
         g->hash_changed_ms = g->now_ms;
     }
-    m->selectable =
     bool was = m->selectable;
+    m->selectable =
         m != g->me && current && m->version > 0 &&
         (m->state == GOSSIP_ALIVE ||
          (m->state == GOSSIP_SUSPECT && g->now_ms < gossip_suspicion_exclude_ms(&m->suspicion)));
-}
     if (m->selectable != was) {
         gossip_swarm_member_changed(g, m);
     }
+}
 
 void gossip_pass_on(struct gossip *g, struct gossip_member *m)
 {
@@ -137,6 +139,11 @@ static void become(struct gossip *g, struct gossip_member *m, enum gossip_state 
     gossip_pass_on(g, m);
 }
 
+void gossip_clear(struct gossip *g, struct gossip_member *m)
+{
+    become(g, m, GOSSIP_ALIVE);
+}
+
 /* Takes over what an ALIVE says about where and when its subject is. */
 static void take_alive(struct gossip *g, struct gossip_member *m, const struct gossip_alive *a)
 {
@@ -153,6 +160,7 @@ static void take_alive(struct gossip *g, struct gossip_member *m, const struct g
     }
     m->boot = a->boot;
     m->incarnation = a->incarnation;
+    m->tcp_only = (a->flags & GOSSIP_ALIVE_TCP_ONLY) != 0;
     size_t n = 0;
     memset(m->addrs, 0, sizeof(m->addrs));
     for (int family = GOSSIP_IPV4; family <= GOSSIP_IPV6; family += 2) {
@@ -204,7 +212,10 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
         m->state = GOSSIP_DEAD; /* until a few lines below */
     }
     bool later_life = a->boot > m->boot;
-    bool refuted = a->boot == m->boot && a->incarnation > m->incarnation && m->state != GOSSIP_LEFT;
+    bool refuted =
+        a->boot == m->boot && m->state != GOSSIP_LEFT &&
+        (a->incarnation > m->incarnation || (g->believing && a->incarnation == m->incarnation &&
+                                             m->state != GOSSIP_ALIVE && !m->tcp_only));
     if (later_life || refuted) {
         bool was_live = gossip_member_is_live(m) && !later_life;
         take_alive(g, m, a);
@@ -302,7 +313,7 @@ size_t gossip_random_members(struct gossip *g, const struct gossip_member *excep
     /* Guesses first, which is fair; in a table of mostly dead, a walk from a random place. */
     for (size_t guess = 0; guess < max * 8 && found < max && g->live > 1; guess++) {
         struct gossip_member *m = g->members.by_slot[gossip_random(g) % g->members.slots];
-        bool take = m && m != g->me && m != except && gossip_member_is_live(m);
+        bool take = m && m != g->me && m != except && gossip_member_is_live(m) && !m->tcp_only;
         for (size_t i = 0; i < found; i++) {
             take = take && ret_members[i] != m;
         }
@@ -313,7 +324,7 @@ size_t gossip_random_members(struct gossip *g, const struct gossip_member *excep
     size_t slots = g->members.slots, start = slots ? gossip_random(g) % slots : 0;
     for (size_t k = 0; k < slots && found == 0 && g->live > 1; k++) {
         struct gossip_member *m = g->members.by_slot[(start + k) % slots];
-        if (m && m != g->me && m != except && gossip_member_is_live(m)) {
+        if (m && m != g->me && m != except && gossip_member_is_live(m) && !m->tcp_only) {
             ret_members[found++] = m;
         }
     }
@@ -343,6 +354,11 @@ static void sweep(struct gossip *g)
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
         if (gossip_member_is_live(m)) {
+            if (m->tcp_only && m != g->me && g->now_ms - m->state_ms >= NO_SIGN_MS) {
+                g->stats.deaths++;
+                become(g, m, GOSSIP_DEAD);
+                gossip_note(g, GOSSIP_NOTE_DOWN, m);
+            }
             continue;
         }
         if (m->set_kept && g->now_ms - m->state_ms >= SET_KEPT_MS) {

@@ -49,7 +49,7 @@ void gossip_probe_now(struct gossip *g, struct gossip_member *m)
             free_probe = &g->probes[i];
         }
     }
-    if (!free_probe || !gossip_member_is_live(m) || g->leaving) {
+    if (!free_probe || !gossip_member_is_live(m) || g->leaving || m->tcp_only) {
         return;
     }
     struct gossip_addr to = gossip_member_addr(g, m);
@@ -79,7 +79,7 @@ static bool shuffle(struct gossip *g)
     g->probe_cursor = g->probe_count = 0;
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
-        if (m != g->me && gossip_member_is_live(m)) {
+        if (m != g->me && gossip_member_is_live(m) && !m->tcp_only) {
             size_t at = gossip_random(g) % (g->probe_count + 1);
             g->probe_order[g->probe_count++] = g->probe_order[at];
             g->probe_order[at] = m->slot;
@@ -139,6 +139,7 @@ void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
 
 static void answered(struct gossip *g, struct gossip_probe *probe)
 {
+    gossip_udp_answered(g);
     uint32_t failed = probe->tries > 1 ? 65536 : 0;
     g->first_try_loss += (failed >> 5) - (g->first_try_loss >> 5);
     if (g->score > 0) {
@@ -248,6 +249,10 @@ static void probe_step(struct gossip *g, struct gossip_probe *probe)
         probe->target = 0;
         return;
     }
+    if (g->now_ms >= probe->deadline_ms && g->udp != GOSSIP_UDP_OPEN) {
+        probe->target = 0; /* nobody answers us: it is not them */
+        return;
+    }
     if (g->now_ms >= probe->deadline_ms) {
         g->stats.probes_failed++;
         if (probe->nacks == 0 && g->live > 2 && g->score < SCORE_MAX) {
@@ -274,6 +279,7 @@ void gossip_probe_late(struct gossip *g)
         return;
     }
     /* We did not run when we should have: answers may lie unread. Nothing can be concluded. */
+    g->udp_ms = g->now_ms;
     if (g->score < SCORE_MAX) {
         g->score++;
     }

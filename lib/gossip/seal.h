@@ -25,7 +25,13 @@ struct gossip_sender {
     uint32_t salt; /* random */
 };
 
-enum gossip_purpose { GOSSIP_FOR_PACKET, GOSSIP_FOR_AUTH, GOSSIP_FOR_SET, GOSSIP_FOR_SNAPSHOT };
+enum gossip_purpose {
+    GOSSIP_FOR_PACKET,
+    GOSSIP_FOR_AUTH,
+    GOSSIP_FOR_SET,
+    GOSSIP_FOR_SNAPSHOT,
+    GOSSIP_FOR_EXCHANGE
+};
 
 struct gossip_header {
     struct gossip_sender sender;

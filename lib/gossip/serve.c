@@ -25,64 +25,113 @@ static bool may_build(const struct gossip *g, uint64_t *free_ms, uint64_t every_
     return true;
 }
 
-static int auth_open(struct gossip *g, const char *path, const char *text,
-                     uint8_t ret_auth[GOSSIP_SEAL_OVERHEAD_BYTES])
+static int digit_of(char c)
 {
-    uint8_t nothing[1];
-    struct gossip_header h;
-    if (!text || strlen(text) != 2 * GOSSIP_SEAL_OVERHEAD_BYTES) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What a request says of itself: an envelope, in hex, around what it asks. */
+struct request {
+    struct gossip_header header;
+    uint8_t sealed[GOSSIP_SEAL_OVERHEAD_BYTES + GOSSIP_ASK_BYTES];
+    size_t sealed_bytes;
+    uint8_t ask[GOSSIP_ASK_BYTES];
+    size_t ask_bytes;
+};
+
+static int request_open(struct gossip *g, const char *path, const char *text,
+                        struct request *ret_request)
+{
+    struct request *r = ret_request;
+    size_t n = text ? strlen(text) : 0;
+    if (n % 2 || n / 2 < GOSSIP_SEAL_OVERHEAD_BYTES || n / 2 > sizeof(r->sealed)) {
         return -EACCES;
     }
-    for (size_t i = 0; i < GOSSIP_SEAL_OVERHEAD_BYTES; i++) {
-        int value = 0;
-        for (size_t k = 0; k < 2; k++) {
-            char c = text[2 * i + k];
-            int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-            if (digit < 0) {
-                return -EACCES;
-            }
-            value = value * 16 + digit;
+    r->sealed_bytes = n / 2;
+    r->ask_bytes = r->sealed_bytes - GOSSIP_SEAL_OVERHEAD_BYTES;
+    for (size_t i = 0; i < r->sealed_bytes; i++) {
+        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return -EACCES;
         }
-        ret_auth[i] = (uint8_t)value;
+        r->sealed[i] = (uint8_t)(high * 16 + low);
     }
     struct gossip_binding binding = {
         .purpose = GOSSIP_FOR_AUTH, .bytes = path, .len = strlen(path)};
-    return gossip_seal_peek(ret_auth, GOSSIP_SEAL_OVERHEAD_BYTES, &h) ||
-                   gossip_seal_open(g->seal, &h, &binding, ret_auth, GOSSIP_SEAL_OVERHEAD_BYTES,
-                                    nothing)
+    return gossip_seal_peek(r->sealed, r->sealed_bytes, &r->header) ||
+                   gossip_seal_open(g->seal, &r->header, &binding, r->sealed, r->sealed_bytes,
+                                    r->ask)
                ? -EACCES
                : 0;
 }
 
+struct resource {
+    enum gossip_purpose purpose;
+    uint64_t owner; /* of a set */
+};
+
+static int resource_of(const char *path, struct resource *ret_resource)
+{
+    static const char set[] = GOSSIP_PATH_PREFIX "set/";
+    *ret_resource = (struct resource){.purpose = GOSSIP_FOR_SET};
+    if (strcmp(path, GOSSIP_PATH_PREFIX "snapshot") == 0) {
+        ret_resource->purpose = GOSSIP_FOR_SNAPSHOT;
+    } else if (strcmp(path, GOSSIP_PATH_PREFIX "exchange") == 0) {
+        ret_resource->purpose = GOSSIP_FOR_EXCHANGE;
+    } else if (strncmp(path, set, sizeof(set) - 1) != 0 ||
+               gossip_id_parse(path + sizeof(set) - 1, &ret_resource->owner) != 0) {
+        return -ENOENT;
+    }
+    return 0;
+}
+
+static bool is_busy(struct gossip *g, const struct resource *resource)
+{
+    bool too_early = resource->purpose == GOSSIP_FOR_SNAPSHOT && !g->ready &&
+                     g->now_ms - g->started_ms < UNREADY_MS;
+    return too_early ||
+           !(resource->purpose == GOSSIP_FOR_SET
+                 ? may_build(g, &g->set_free_ms, SET_EVERY_MS, SETS_AT_ONCE)
+                 : may_build(g, &g->snapshot_free_ms, SNAPSHOT_EVERY_MS, SNAPSHOTS_AT_ONCE));
+}
+
+static int build(struct gossip *g, const struct resource *resource, const struct request *request,
+                 struct buf *plain)
+{
+    switch (resource->purpose) {
+    case GOSSIP_FOR_SNAPSHOT:
+        return gossip_snapshot_build(g, plain);
+    case GOSSIP_FOR_EXCHANGE:
+        return gossip_exchange_build(g, request->ask, request->ask_bytes, request->header.sender.id,
+                                     plain);
+    default:
+        return gossip_set_build(g, resource->owner, plain);
+    }
+}
+
 int gossip_serve(struct gossip *g, const char *path, const char *auth, struct buf *body)
 {
-    static const char snapshot[] = GOSSIP_PATH_PREFIX "snapshot", set[] = GOSSIP_PATH_PREFIX "set/";
-    uint8_t request[GOSSIP_SEAL_OVERHEAD_BYTES];
-    uint64_t owner = 0;
+    struct request request;
+    struct resource resource;
     struct buf plain;
-    if (auth_open(g, path, auth, request)) {
+    if (request_open(g, path, auth, &request)) {
         g->stats.serve_denied++;
         return -EACCES;
     }
-    bool whole = strcmp(path, snapshot) == 0;
-    if (!whole && (strncmp(path, set, sizeof(set) - 1) != 0 ||
-                   gossip_id_parse(path + sizeof(set) - 1, &owner) != 0)) {
+    if (resource_of(path, &resource)) {
         return -ENOENT;
     }
-    bool too_early = whole && !g->ready && g->now_ms - g->started_ms < UNREADY_MS;
-    if (too_early ||
-        !(whole ? may_build(g, &g->snapshot_free_ms, SNAPSHOT_EVERY_MS, SNAPSHOTS_AT_ONCE)
-                : may_build(g, &g->set_free_ms, SET_EVERY_MS, SETS_AT_ONCE))) {
+    if (is_busy(g, &resource)) {
         g->stats.serve_busy++;
         return -EAGAIN;
     }
-    buf_init(&plain, whole ? LIMIT_GOSSIP_SNAPSHOT_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES
-                           : LIMIT_GOSSIP_SET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES);
-    int error = whole ? gossip_snapshot_build(g, &plain) : gossip_set_build(g, owner, &plain);
+    buf_init(&plain, resource.purpose == GOSSIP_FOR_SET
+                         ? LIMIT_GOSSIP_SET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES
+                         : LIMIT_GOSSIP_SNAPSHOT_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES);
+    int error = build(g, &resource, &request, &plain);
     if (error == 0) {
-        struct gossip_binding binding = {.purpose = whole ? GOSSIP_FOR_SNAPSHOT : GOSSIP_FOR_SET,
-                                         .bytes = request,
-                                         .len = sizeof(request)};
+        struct gossip_binding binding = {
+            .purpose = resource.purpose, .bytes = request.sealed, .len = request.sealed_bytes};
         size_t n = plain.len + GOSSIP_SEAL_OVERHEAD_BYTES;
         uint8_t *out = (uint8_t *)buf_reserve(body, n);
         error = !out ? -ENOBUFS

@@ -9,11 +9,12 @@
  *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
+ *     exchange.c   all of it over HTTP, where UDP is blocked
  *     join.c       bootstrap, strangers, readiness
  *     spread.c     rumours into packets, packets into effects
  *     ops.c        changes of a set, as a message
- *     lookup.c     reading */
  *     swarm*.c     cold rollouts: swarm.h, and swarm_state.h inside
+ *     lookup.c     reading */
 #pragma once
 
 #include "gossip/change.h"
@@ -43,20 +44,35 @@ struct gossip_relayed {
     uint64_t expires_ms;
 };
 
-enum gossip_fetch_kind { GOSSIP_FETCH_SNAPSHOT, GOSSIP_FETCH_SET };
+enum gossip_fetch_kind { GOSSIP_FETCH_SNAPSHOT, GOSSIP_FETCH_SET, GOSSIP_FETCH_EXCHANGE };
+
+/* Whether our own pings are answered. */
+enum gossip_udp { GOSSIP_UDP_OPEN, GOSSIP_UDP_DOUBTED, GOSSIP_UDP_BLOCKED };
+
+/* The most that a request carries in its X-Spegel-Auth besides the envelope. */
+#define GOSSIP_ASK_BYTES (GOSSIP_AUTH_TEXT_BYTES / 2 - GOSSIP_SEAL_OVERHEAD_BYTES)
 
 struct gossip_open_fetch {
     uint32_t id; /* 0: free */
     enum gossip_fetch_kind kind;
     uint64_t owner, peer;
     uint64_t expires_ms;
-    uint8_t auth[GOSSIP_SEAL_OVERHEAD_BYTES]; /* the answer is sealed for exactly this request */
+    uint8_t auth[GOSSIP_SEAL_OVERHEAD_BYTES + GOSSIP_ASK_BYTES];
+    size_t auth_bytes; /* the answer is sealed for exactly this request */
+};
+
+/* Who exchanged with us: heard at the next step, since answering happens between steps. */
+struct gossip_caller {
+    bool left;
+    struct gossip_alive alive;
 };
 
 struct gossip_seed {
     struct gossip_addr addr;
     bool is_us;
 };
+
+struct gossip_swarm;
 
 struct gossip {
     struct gossip_seal *seal;
@@ -66,8 +82,6 @@ struct gossip {
     struct gossip_changes changes;
     struct gossip_self self;
     uint64_t random[4];
-struct gossip_swarm;
-
     struct gossip_effects *effects; /* only during a step */
     uint64_t now_ms, wall_ms, wake_ms, started_ms;
     bool leaving, contents_listed;
@@ -108,6 +122,17 @@ struct gossip_swarm;
     struct gossip_open_fetch fetches[LIMIT_GOSSIP_FETCHES];
     uint32_t last_fetch_id;
 
+    /* exchange.c */
+    enum gossip_udp udp;
+    uint64_t udp_ms; /* when an answer to a ping of ours came last */
+    uint64_t next_exchange_ms, exchange_wait_ms, next_sign_ms;
+    uint64_t exchanged_ms, exchanged_hash; /* when last, and what was known then */
+    uint8_t exchange_more;  /* so many soon, unless they know the same; more when they do not */
+    uint64_t exchange_with; /* asked us, and knows other things; 0: anybody */
+    bool believing;         /* what a teller says of others counts for more than what we saw */
+    struct gossip_caller callers[LIMIT_GOSSIP_CALLERS]; /* of exchanges answered since a step */
+    size_t caller_count;
+
     /* serve.c */
     uint64_t snapshot_free_ms, set_free_ms; /* when what was built is paid for */
 
@@ -119,6 +144,8 @@ struct gossip_swarm;
     uint64_t answered_ms, next_seed_ms, seed_wait_ms, next_stranger_ms;
     uint64_t snapshot_ms, snapshot_wait_ms;
     uint64_t snapshot_peer; /* asked next; 0: any */
+
+    struct gossip_swarm *swarm; /* swarm.c; NULL until there is something to keep */
 };
 
 /* --- randomness, from the seed alone --- */
@@ -132,8 +159,8 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
 void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
                             const struct gossip_accusation *a);
 void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness);
-
-    struct gossip_swarm *swarm; /* swarm.c; NULL until there is something to keep */
+/* A suspicion of ours was nothing: alive again, at the same incarnation. */
+void gossip_clear(struct gossip *g, struct gossip_member *m);
 void gossip_pass_on(struct gossip *g, struct gossip_member *m);
 void gossip_raise_incarnation(struct gossip *g, uint16_t above);
 void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
@@ -193,6 +220,10 @@ uint64_t gossip_content_wake_ms(const struct gossip *g);
 /* 0 or the fetch's id; 0 when no more may be open or nobody can be asked there. */
 uint32_t gossip_fetch_start(struct gossip *g, enum gossip_fetch_kind kind, uint64_t owner,
                             struct gossip_member *peer);
+/* An exchange, with whoever is at this registry address; `ask` travels in the request's header. */
+uint32_t gossip_fetch_exchange(struct gossip *g, const struct gossip_addr *from, const uint8_t *ask,
+                               size_t n);
+bool gossip_fetch_is_open(const struct gossip *g, enum gossip_fetch_kind kind);
 void gossip_fetched(struct gossip *g, const struct gossip_event *event);
 void gossip_fetch_tick(struct gossip *g);
 uint64_t gossip_fetch_wake_ms(const struct gossip *g);
@@ -205,7 +236,28 @@ int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const ui
                      size_t n);
 int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
 
+/* The same of those members only whose byte in `wanted`, by slot, is set. */
+int gossip_snapshot_build_some(struct gossip *g, const uint8_t *wanted, struct buf *b);
+
+/* --- exchange.c --- */
+void gossip_udp_answered(struct gossip *g);
+void gossip_exchange_tick(struct gossip *g);
+uint64_t gossip_exchange_wake_ms(const struct gossip *g);
+/* What the request asked, then the plain body of the answer. 0, -EPROTO, -ENOMEM, -ENOBUFS. */
+int gossip_exchange_build(struct gossip *g, const uint8_t *ask, size_t n, uint64_t asker,
+                          struct buf *b);
+int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
+void gossip_exchange_ended(struct gossip *g, bool applied);
+/* Tells somebody at once that we leave. */
+void gossip_exchange_leave(struct gossip *g);
+
 /* --- sync.c --- */
+unsigned gossip_bucket_bits(const struct gossip *g); /* how many buckets to compare, log 2 */
+#define GOSSIP_BUCKET_BITS_MIN 3
+#define GOSSIP_BUCKET_BITS_MAX 7
+unsigned gossip_bucket_of(uint64_t id, unsigned bits);
+void gossip_bucket_hashes(const struct gossip *g, unsigned bits,
+                          uint64_t ret_hashes[1 << GOSSIP_BUCKET_BITS_MAX]);
 void gossip_hear_hash(struct gossip *g, struct gossip_member *peer, uint64_t cluster_hash,
                       const struct gossip_addr *from);
 void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gossip_addr *from);
@@ -220,12 +272,26 @@ void gossip_seed_is_us(struct gossip *g, const struct gossip_addr *from);
 void gossip_seed_answered(struct gossip *g, uint64_t sender);
 void gossip_snapshot_ended(struct gossip *g, bool applied, uint64_t peer);
 void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from);
+void gossip_ping_stranger(struct gossip *g, const struct gossip_addr *to);
+/* A bootstrap address that is not ours, at random; NULL: none. */
+const struct gossip_addr *gossip_random_seed(struct gossip *g);
 void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len);
 bool gossip_cookie_fits(struct gossip *g, const struct gossip_header *h,
                         const struct gossip_addr *from, uint64_t cookie);
 void gossip_join_tick(struct gossip *g);
 uint64_t gossip_join_wake_ms(const struct gossip *g);
+
+/* --- swarm.c --- */
+void gossip_swarm_free(struct gossip *g);
+void gossip_swarm_event(struct gossip *g, const struct gossip_event *event);
+/* A message of those from GOSSIP_MSG_WANT on; from strangers (NULL) it is only read. 0 or -EPROTO.
+ */
+int gossip_swarm_hear(struct gossip *g, const struct gossip_member *sender,
+                      const struct gossip_addr *from, uint8_t type, struct gossip_reader *r);
+void gossip_swarm_member_changed(struct gossip *g, const struct gossip_member *m); /* selectable */
+void gossip_swarm_tick(struct gossip *g);
+uint64_t gossip_swarm_wake_ms(const struct gossip *g);
 
 /* --- receive.c --- */
 void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint8_t *bytes,
@@ -256,14 +322,3 @@ void gossip_wake_spreader(struct gossip *g);
 /* More is to be told than may be sent: the token bucket is half empty. */
 bool gossip_in_a_rush(const struct gossip *g);
 void gossip_spread_tick(struct gossip *g);
-/* --- swarm.c --- */
-void gossip_swarm_free(struct gossip *g);
-void gossip_swarm_event(struct gossip *g, const struct gossip_event *event);
-/* A message of those from GOSSIP_MSG_WANT on; from strangers (NULL) it is only read. 0 or -EPROTO.
- */
-int gossip_swarm_hear(struct gossip *g, const struct gossip_member *sender,
-                      const struct gossip_addr *from, uint8_t type, struct gossip_reader *r);
-void gossip_swarm_member_changed(struct gossip *g, const struct gossip_member *m); /* selectable */
-void gossip_swarm_tick(struct gossip *g);
-uint64_t gossip_swarm_wake_ms(const struct gossip *g);
-

@@ -11,31 +11,39 @@
 #define DIFFERS_FOR_MS 400
 #define DIFFERS_ANYWAY_MS 5000
 #define EVERY_MS 1000
-#define BITS_MIN 3
-#define BITS_MAX 7
 #define PACKETS_MAX 4
 
-static unsigned bucket_of(uint64_t id, unsigned bits)
+unsigned gossip_bucket_of(uint64_t id, unsigned bits)
 {
     return (unsigned)(gossip_mix(id) >> (64 - bits));
 }
 
-static void bucket_hashes(const struct gossip *g, unsigned bits, uint64_t ret_hashes[1 << BITS_MAX])
+unsigned gossip_bucket_bits(const struct gossip *g)
+{
+    unsigned bits = GOSSIP_BUCKET_BITS_MIN;
+    while (bits < GOSSIP_BUCKET_BITS_MAX && (size_t)2 << bits < g->live) {
+        bits++;
+    }
+    return bits;
+}
+
+void gossip_bucket_hashes(const struct gossip *g, unsigned bits,
+                          uint64_t ret_hashes[1 << GOSSIP_BUCKET_BITS_MAX])
 {
     for (size_t i = 0; i < (size_t)1 << bits; i++) {
         ret_hashes[i] = 0;
     }
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
-        ret_hashes[bucket_of(m->id, bits)] ^= m->contribution;
+        ret_hashes[gossip_bucket_of(m->id, bits)] ^= m->contribution;
     }
 }
 
 void gossip_hear_hash(struct gossip *g, struct gossip_member *peer, uint64_t cluster_hash,
                       const struct gossip_addr *from)
 {
-    uint64_t hashes[1 << BITS_MAX];
-    unsigned bits = BITS_MIN;
+    uint64_t hashes[1 << GOSSIP_BUCKET_BITS_MAX];
+    unsigned bits = gossip_bucket_bits(g);
     struct gossip_packet p;
     (void)peer;
     /* While rumours are arriving hashes differ all the time; they are worth comparing once ours has
@@ -48,10 +56,7 @@ void gossip_hear_hash(struct gossip *g, struct gossip_member *peer, uint64_t clu
     g->next_sync_ms = g->now_ms + EVERY_MS;
     g->last_sync_ms = g->now_ms;
     g->stats.syncs++;
-    while (bits < BITS_MAX && (size_t)2 << bits < g->live) {
-        bits++;
-    }
-    bucket_hashes(g, bits, hashes);
+    gossip_bucket_hashes(g, bits, hashes);
     gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
     size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_SUM);
     gossip_write8(&p.w, (uint8_t)bits);
@@ -92,7 +97,7 @@ static bool write_bucket(const struct gossip *g, struct gossip_writer *w, unsign
     for (int live = 1; live >= 0; live--) {
         GOSSIP_MEMBERS_EACH(m, &g->members)
         {
-            if (bucket_of(m->id, bits) != bucket || gossip_member_is_live(m) != live) {
+            if (gossip_bucket_of(m->id, bits) != bucket || gossip_member_is_live(m) != live) {
                 continue;
             }
             if (w->max - w->len < GOSSIP_ENTRY_BYTES) {
@@ -109,9 +114,9 @@ static bool write_bucket(const struct gossip *g, struct gossip_writer *w, unsign
 
 void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gossip_addr *from)
 {
-    uint64_t ours[1 << BITS_MAX] = {0}, theirs[1 << BITS_MAX] = {0};
+    uint64_t ours[1 << GOSSIP_BUCKET_BITS_MAX] = {0}, theirs[1 << GOSSIP_BUCKET_BITS_MAX] = {0};
     unsigned bits = gossip_read8(r);
-    if (bits < BITS_MIN || bits > BITS_MAX) {
+    if (bits < GOSSIP_BUCKET_BITS_MIN || bits > GOSSIP_BUCKET_BITS_MAX) {
         g->stats.drop_malformed++;
         return;
     }
@@ -123,7 +128,7 @@ void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gos
         g->stats.drop_malformed++;
         return;
     }
-    bucket_hashes(g, bits, ours);
+    gossip_bucket_hashes(g, bits, ours);
     struct gossip_packet p;
     gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);
     unsigned start = (unsigned)gossip_random(g) & (buckets - 1);
@@ -239,8 +244,8 @@ void gossip_hear_ent(struct gossip *g, struct gossip_reader *r, uint64_t teller,
     bool complete = gossip_read8(r) == 1;
     size_t entry_bytes = gossip_read8(r);
     size_t count = gossip_read16(r);
-    if (r->failed || bits < BITS_MIN || bits > BITS_MAX || entry_bytes < GOSSIP_ENTRY_BYTES ||
-        gossip_reader_left(r) / entry_bytes < count) {
+    if (r->failed || bits < GOSSIP_BUCKET_BITS_MIN || bits > GOSSIP_BUCKET_BITS_MAX ||
+        entry_bytes < GOSSIP_ENTRY_BYTES || gossip_reader_left(r) / entry_bytes < count) {
         g->stats.drop_malformed++;
         return;
     }
@@ -259,7 +264,8 @@ void gossip_hear_ent(struct gossip *g, struct gossip_reader *r, uint64_t teller,
     }
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
-        bool missing = complete && gossip_member_is_live(m) && bucket_of(m->id, bits) == bucket;
+        bool missing =
+            complete && gossip_member_is_live(m) && gossip_bucket_of(m->id, bits) == bucket;
         for (size_t i = 0; i < named_count && missing; i++) {
             missing = named[i] != m->id;
         }

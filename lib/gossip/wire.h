@@ -36,6 +36,10 @@ enum gossip_message {
     GOSSIP_MSG_GIVE_UP = 20,
 };
 
+/* Of an ALIVE: its subject hears nothing over UDP. Nobody probes it; a new incarnation now and then
+ * is what says that it lives. See exchange.c. */
+#define GOSSIP_ALIVE_TCP_ONLY 1
+
 #define GOSSIP_ACK_WRONG_TARGET 1 /* somebody else lives at this address now */
 #define GOSSIP_ACK_RELAYED 2      /* passed on: hash and load are not the sender's */
 

@@ -172,8 +172,13 @@ static bool happen(struct sim *s, struct sim_item *item)
 {
     struct sim_node *n = &s->nodes[item->node];
     struct gossip_event event = {.kind = GOSSIP_TICK};
+    if (item->kind == SIM_SERVE && n->core && n->stalled_until_us > s->now_us) {
+        sim_push(s, n->stalled_until_us, item);
+        return false;
+    }
     if (item->kind == SIM_SERVE) {
         sim_serve(s, item);
+        sim_event(s, item->node, &event);
         return true;
     }
     if (!n->core || (item->life && item->life != n->core)) {
