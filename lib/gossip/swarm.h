@@ -16,19 +16,28 @@
  * once to a new first one. Everything that is lost here costs a second download, nothing else:
  * whoever gets no answer is told GOSSIP_SWARM_NONE and goes upstream.
  *
- * Who is offered: members holding the key (the index knows), and members whose copy grows and whose
- * chain of parents ends at a live leader or a holder; not those the asker says have failed it, not
- * those that receive, directly or through others, from the asker, not at depth
- * LIMIT_SWARM_DEPTH, not with LIMIT_SWARM_CHILDREN already. Same zone first, then fewest children,
- * least depth, most bytes.
+ * Who is offered: members holding the key (the index knows), and members whose copy grows, or who
+ * wait for its first byte, and whose chain of parents ends at a live leader or a holder; so the
+ * tree stands before the leader's first byte has come, and whoever is asked for what it waits for
+ * itself keeps the question until it has it. Not those the asker says have failed it, not those
+ * that receive, directly or through others, from the asker, not at depth LIMIT_SWARM_DEPTH, not
+ * with LIMIT_SWARM_CHILDREN already. The asker's own parent first, if nothing is wrong with it;
+ * then same zone, fewest children, least depth, most bytes; in another zone, depth before children.
+ * Those who were found silent come last.
  *
- * An asker that already has a parent and names it as stalled is offered that parent again, first,
- * which means stay, when the parent was heard lately and has no more bytes than the asker: then the
- * fault lies above, and the leader is alive and upstream slow. A leader loses its lease when it is
- * no longer selectable, when a follower could not reach it, when it was not heard for
- * LIMIT_SWARM_SILENT_MS and somebody stalls on it, when it began nothing for
- * LIMIT_SWARM_BEGIN_MS after its grant, or when its copy did not grow for LIMIT_SWARM_LEASE_MS.
- * One that was wrongly taken for lost and renews is a second leader, which is harmless. */
+ * When nobody can be offered: WAIT, if some have no room, or if some refused the asker, for at most
+ * LIMIT_SWARM_BEGIN_MS of refusals; else GRANT.
+ *
+ * An asker that names a parent as stalled is offered that parent again when the parent was heard
+ * lately and has no more bytes than the asker: then the fault lies above, and the leader is alive
+ * and upstream slow. The parent it has stands first then, which means stay, unless somebody else
+ * has come 8 MiB further.
+ *
+ * A leader loses its lease when it is no longer selectable, when two followers could not reach it
+ * or one to whom nobody else can be offered, when it was not heard for LIMIT_SWARM_SILENT_MS and
+ * somebody stalls on it, when it began nothing for LIMIT_SWARM_BEGIN_MS after its grant while none
+ * of its other downloads grew either, or when its copy did not grow for LIMIT_SWARM_LEASE_MS. One
+ * that was wrongly taken for lost and grows is a second leader, which is harmless. */
 #pragma once
 
 #include <stdbool.h>
