@@ -117,7 +117,7 @@
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
 #define LIMIT_GOSSIP_CALLERS 32 /* exchanges answered between two steps; then 503 */
-#define LIMIT_GOSSIP_FETCHES 4 /* open at once */
+#define LIMIT_GOSSIP_FETCHES 4  /* open at once */
 #define LIMIT_GOSSIP_FETCH_MS 10000
 #define LIMIT_GOSSIP_SENDS 512                 /* datagrams of one step */
 #define LIMIT_GOSSIP_NOTES 256                 /* of one step */
@@ -141,6 +141,7 @@
 #define LIMIT_SWARM_RENEW_MS 1000
 #define LIMIT_SWARM_SILENT_MS 1600 /* a leader somebody stalls on, not heard for so long */
 #define LIMIT_SWARM_BEGIN_MS 3000  /* for a leader to begin */
+#define LIMIT_SWARM_HELD_MS 3000   /* a member's word that it holds all of it; then the index's */
 #define LIMIT_SWARM_LEASE_MS 10000 /* without a RENEW, or without growth */
 #define LIMIT_SWARM_WAIT_MS 250    /* to ask again when all are busy */
 #define LIMIT_COLD_FEW_HOLDERS 3   /* with fewer the arbiter spreads those who ask */

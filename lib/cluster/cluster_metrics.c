@@ -58,7 +58,8 @@ static void write_packets(const struct gossip_stats *s, const struct udp_counter
     static const char *const classes[GOSSIP_CLASSES] = {[GOSSIP_CLASS_PROBE] = "probe",
                                                         [GOSSIP_CLASS_RUMOUR] = "rumour",
                                                         [GOSSIP_CLASS_SYNC] = "sync",
-                                                        [GOSSIP_CLASS_JOIN] = "join"};
+                                                        [GOSSIP_CLASS_JOIN] = "join",
+                                                        [GOSSIP_CLASS_SWARM] = "swarm"};
     struct named_count packets[GOSSIP_CLASSES], bytes[GOSSIP_CLASSES];
     for (size_t i = 0; i < GOSSIP_CLASSES; i++) {
         packets[i] = (struct named_count){classes[i], s->class_packets[i]};

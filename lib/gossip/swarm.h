@@ -45,7 +45,7 @@
 #include <stdint.h>
 
 #define GOSSIP_SWARM_OFFERS 8
-#define GOSSIP_SWARM_FAILED 4
+#define GOSSIP_SWARM_FAILED 8
 
 enum gossip_swarm_fault {
     GOSSIP_FAULT_REFUSED, /* it said no, or come later */

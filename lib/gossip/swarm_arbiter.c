@@ -36,6 +36,9 @@ static void hear_faults(struct gossip *g, struct gossip_part *asker, const struc
     for (size_t i = 0; i < want->failed_count; i++) {
         struct gossip_part *p = gossip_part_get(g->swarm, want->key, want->failed[i].id);
         bool lost = want->failed[i].fault == GOSSIP_FAULT_LOST;
+        if (p && p->state == GOSSIP_PART_HELD && want->failed[i].fault == GOSSIP_FAULT_REFUSED) {
+            gossip_part_become(p, GOSSIP_PART_GONE); /* unless the index knows better */
+        }
         bool silent = want->failed[i].fault == GOSSIP_FAULT_STALLED && p &&
                       gossip_part_quiet_ms(g, p) >= LIMIT_SWARM_SILENT_MS;
         if (!p || p == asker || !(lost || silent)) {

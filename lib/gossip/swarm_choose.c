@@ -64,9 +64,12 @@ bool gossip_part_leads(const struct gossip *g, struct gossip_part *p)
            p->idle_ms + quiet_ms < LIMIT_SWARM_BEGIN_MS;
 }
 
+/* That it holds all of it now is also announced, and from then on the index knows best: an image
+ * that is removed and pulled again soon is not to be had where it once was. */
 static bool holds(const struct gossip *g, const struct gossip_part *p)
 {
-    return p->state == GOSSIP_PART_HELD || p->held_choice == g->swarm->choice;
+    return p->held_choice == g->swarm->choice ||
+           (p->state == GOSSIP_PART_HELD && g->now_ms - p->heard_ms < LIMIT_SWARM_HELD_MS);
 }
 
 /* What a copy rests on: itself, its parent's, or nothing. */

@@ -10,6 +10,7 @@
 
 static void guide_timer_fired(void *arg);
 static void guide_try_next(struct guide *g);
+static void guide_go_on(struct guide *g);
 
 /* --- what went wrong so far --- */
 
@@ -223,7 +224,21 @@ static void on_attempt_failed(struct attempt *a)
         return;
     }
     guide_failed(g, fault == FAULT_UNREACHABLE ? GOSSIP_FAULT_LOST : GOSSIP_FAULT_REFUSED);
-    guide_try_next(g);
+    guide_go_on(g);
+}
+
+/* Whoever holds it all may be asked right away. Of the others the arbiter must say anew: it took
+ * this node for a child of the one that failed, and may meanwhile have sent them here. */
+static void guide_go_on(struct guide *g)
+{
+    bool others_fail_too = ++g->rounds > GOSSIP_SWARM_FAILED;
+    if (g->next < g->answer.count && g->answer.offers[g->next].holds) {
+        guide_try_next(g);
+    } else if (others_fail_too) {
+        guide_wait(g, LIMIT_COLD_AGAIN_MS);
+    } else {
+        guide_ask(g);
+    }
 }
 
 /* Those whose copies were found wrong are passed over. */
@@ -277,6 +292,7 @@ static int guide_begin(struct guide *g, const struct want *want)
     if (timer_start(&g->timer, LIMIT_SWARM_FIRST_BYTE_MS) < 0) {
         return -ENOMEM;
     }
+    g->rounds = 0;
     g->until_ms = loop_now_ms(g->mirror->loop) + LIMIT_SWARM_FIRST_BYTE_MS;
     g->running = true;
     return 0;

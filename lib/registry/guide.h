@@ -28,6 +28,7 @@ struct guide { /* embedded; zero before guide_start */
     struct attempt *attempt;
     uint64_t parent;           /* the attempt's, or the one that the caller still has */
     struct gossip_want failed; /* only its list */
+    unsigned rounds;           /* parents that failed in a row */
     uint64_t until_ms;
     struct timer timer;
     struct buf *log; /* members of the JSON array detail.attempts; may be NULL */
