@@ -88,8 +88,16 @@ static void race_timer_fired(void *arg)
 {
     struct race *race = arg;
     bool is_hedge;
-    if (race_due_ms(race, &is_hedge) > loop_now_ms(race->mirror->loop)) {
+    uint64_t now_ms = loop_now_ms(race->mirror->loop), due_ms = race_due_ms(race, &is_hedge);
+    if (due_ms > now_ms) {
         race_arm(race);
+        return;
+    }
+    /* So late that it was we who were away, and nobody has looked yet at what came meanwhile: a
+     * paused machine or a throttled container says nothing about the holders. */
+    if (!race->was_late && now_ms - due_ms > LIMIT_HEDGE_MIN_MS) {
+        race->was_late = true;
+        (void)timer_start(&race->timer, LIMIT_HEDGE_MIN_MS); /* room in the heap: as above */
         return;
     }
     if (!is_hedge) {
@@ -190,6 +198,7 @@ int race_start(struct race *race, struct mirror *m, const struct want *want,
     memcpy(race->holders, holders, race->count * sizeof(holders[0]));
     race->next = 0;
     race->head_ms = 0;
+    race->was_late = false;
     race->started_ms = loop_now_ms(m->loop);
     list_init(&race->attempts);
     timer_init(&race->timer, m->loop, race_timer_fired, race);

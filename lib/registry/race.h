@@ -18,6 +18,7 @@ struct race { /* embedded; zero before race_start */
     struct list attempts;
     uint64_t started_ms, asked_ms, head_ms; /* head_ms: of the latest good head, 0 none */
     struct timer timer;
+    bool was_late;   /* the timer fired long after it was due: that is forgiven once */
     struct buf *log; /* members of the JSON array detail.attempts; may be NULL */
     void (*won)(struct race *race, struct attempt *winner); /* the winner is the callee's */
     void (*lost)(struct race *race);

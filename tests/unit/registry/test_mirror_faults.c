@@ -100,6 +100,49 @@ static void a_bad_successor_is_passed_over(void **state)
     }
 }
 
+struct nap {
+    struct timer timer;
+    struct poll *poll;
+    int pipe[2];
+};
+
+static void nap_due(void *arg)
+{
+    struct nap *nap = arg;
+    assert_int_equal(write(nap->pipe[1], "x", 1), 1);
+}
+
+/* Not in the timer's callback: after those the loop looks at its sockets, before the next ones. */
+static void nap_begins(void *arg, int events)
+{
+    struct nap *nap = arg;
+    (void)events;
+    assert_int_equal(poll_set(nap->poll, 0), 0);
+    usleep(1500 * 1000);
+}
+
+/* The machine was paused, the container throttled: our clocks ran out, but the answer is here. */
+static void a_loop_that_was_away_looks_at_what_came_meanwhile(void **state)
+{
+    struct mirror_fixture *f = *state;
+    struct nap nap;
+    struct scripted_peer *p = fixture_add(f, SCRIPT_SLOW_HEAD, 0);
+    atomic_store(&p->at_ms, 300);
+    assert_int_equal(pipe(nap.pipe), 0);
+    assert_int_equal(poll_new(f->loop, nap.pipe[0], nap_begins, &nap, &nap.poll), 0);
+    assert_int_equal(poll_set(nap.poll, POLL_READABLE), 0);
+    timer_init(&nap.timer, f->loop, nap_due, &nap);
+    fixture_start(f, "GET", "");
+    assert_int_equal(timer_start(&nap.timer, 100), 0);
+    client_finish(&f->client, f->loop, 20000);
+    poll_free(nap.poll);
+    (void)close(nap.pipe[0]);
+    (void)close(nap.pipe[1]);
+    assert_whole_blob(f);
+    assert_true(f->client.first_byte_ms > 1500);
+    assert_int_equal(f->unreachable[0], 0);
+}
+
 static void three_failures_in_a_row_are_survived(void **state)
 {
     struct mirror_fixture *f = *state;
@@ -344,6 +387,7 @@ int main(void)
         TEST(a_holder_that_fails_mid_body_is_replaced_at_the_offset),
         TEST(a_ranged_answer_goes_on_within_its_range),
         TEST(a_bad_successor_is_passed_over),
+        TEST(a_loop_that_was_away_looks_at_what_came_meanwhile),
         TEST(three_failures_in_a_row_are_survived),
         TEST(with_none_left_it_ends_in_fin_and_the_range_retry_is_404),
         TEST(frozen_holders_only_are_404_within_3_s),
