@@ -10,7 +10,7 @@ import lab
 from lab import spegel
 from lab.versions import BUILD
 
-from . import mirroring, pulls, resources, row, serving
+from . import mirroring, pulls, resources, rollout, row, serving
 from .stage import CONGESTION_CONTROL, Stage
 
 RESULT = os.path.join(BUILD, "bench.json")
@@ -20,25 +20,31 @@ PARTS = {"idle": resources.idle, "serve": serving.serve, "mirror": mirroring.mir
          "manifests": serving.manifests, "miss": serving.miss, "busy": resources.busy,
          "cold": resources.cold, "pulls": None}
 
+# Minutes of lab nodes each, so only when they are named, one at a time; each has a file of its own.
+LONG_PARTS = {"rollout": rollout.rollouts}
+
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART",
-                        help=f"what to measure, of: {', '.join(PARTS)} (default: all)")
+                        help=f"what to measure, of: {', '.join(PARTS)} (default: all of these); or "
+                             f"one of: {', '.join(LONG_PARTS)}, with a file of its own")
     parser.add_argument("--rounds", type=int, default=5, help="of each, in turns with nginx")
     parser.add_argument("--congestion", metavar="NAME",
                         help="TCP congestion control between the hosts (default: the machine's)")
     parser.add_argument("--report", action="store_true", help="exit 0 even if a goal is missed")
     options = parser.parse_args(argv)
     for part in options.parts:
-        if part not in PARTS:
+        if part not in PARTS and options.parts != [part]:
+            parser.error(f"no part {part}, or one to be measured by itself")
+        if part not in PARTS and part not in LONG_PARTS:
             parser.error(f"no part {part}")
     return options
 
 
-def why_not():
+def why_not(parts):
     for tool in ("nginx", "wrk", "cc"):
-        if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        if not set(parts) & set(LONG_PARTS) and not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin"):
             return f"{tool} is not installed"
     return lab.why_unavailable() or spegel.why_missing()
 
@@ -59,23 +65,33 @@ def measure(parts, rounds, congestion):
         yield from pulls.pulls()
 
 
-def main(argv):
-    options = parse(argv)
-    reason = why_not()
-    if reason:
-        print(f"No benchmark here: {reason}", file=sys.stderr)
-        return 1
-    rows = []
-    print(row.HEADER, flush=True)
-    for one in measure([p for p in PARTS if not options.parts or p in options.parts],
-                       options.rounds, options.congestion):
-        rows.append(one)
-        print(one.line(), flush=True)
+def write_result(rows, options):
     with open(RESULT, "w", encoding="utf-8") as f:
         json.dump({"rounds": options.rounds, "cpus": os.cpu_count(),
                    "congestion_control": options.congestion or default_congestion(),
                    "rows": [one.as_json() for one in rows]}, f, indent=2)
         f.write("\n")
+
+
+def main(argv):
+    options = parse(argv)
+    reason = why_not(options.parts)
+    if reason:
+        print(f"No benchmark here: {reason}", file=sys.stderr)
+        return 1
+    long_part = LONG_PARTS.get(options.parts[0]) if options.parts else None
+    if long_part:
+        measured = long_part(options.rounds, os.path.join(BUILD, f"{options.parts[0]}.json"))
+    else:
+        measured = measure([p for p in PARTS if not options.parts or p in options.parts],
+                           options.rounds, options.congestion)
+    rows = []
+    print(row.HEADER, flush=True)
+    for one in measured:
+        rows.append(one)
+        print(one.line(), flush=True)
+    if not long_part:
+        write_result(rows, options)
     missed = [one.key for one in rows if not one.ok]
     print(f"\n{len(rows) - len(missed)} of {len(rows)} goals reached"
           + (f"; missed: {', '.join(missed)}" if missed else ""))

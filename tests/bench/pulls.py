@@ -1,20 +1,14 @@
-"""Eight containerd nodes pull the same image, one after another, over shaped links.
+"""Eight containerd nodes pull the same image, one after another, over shaped links."""
 
-The nodes' files lie in memory where there is room: eight containerds that unpack onto one disk
-would measure the disk.
-"""
-
-import os
-import shutil
 import statistics
 import time
 
 import lab
 
+from .memory import use_memory
 from .row import AT_MOST, Row, against_limit, progress
 
 NODES, LAYERS, IMAGE_BYTES = 8, 4, 32_000_000
-MEMORY = "/dev/shm"
 MEMORY_BYTES = 64 * IMAGE_BYTES  # each node holds the image packed and unpacked
 UPSTREAM_MBIT, NODE_MBIT = 100, 400
 ROUNDS = 3
@@ -33,8 +27,7 @@ def pulls():
     progress(f"{NODES} nodes pull a {IMAGE_BYTES / 1e6:.0f} MB image, one after another")
     image = lab.images.image(layers=LAYERS,
                              layer_mb=IMAGE_BYTES / LAYERS / lab.images.MEGABYTE)
-    if os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
-        os.environ.setdefault("SPEGEL_LAB_DIR", MEMORY)
+    use_memory(MEMORY_BYTES)
     with lab.Lab(nodes=NODES, upstream_mbit=UPSTREAM_MBIT, node_mbit=NODE_MBIT) as opened:
         reference = opened.push(image)
         rounds = []

@@ -70,15 +70,17 @@ class Image:
         return sum(os.path.getsize(self.blob_path(d)) for d in self.digests)
 
 
-def image(layers=2, layer_mb=4.0, seed=1, real_files=False, platform=None):
+def image(layers=2, layer_mb=4.0, seed=1, real_files=False, platform=None, tip=None):
     """A runnable image: busybox in the first layer, and layer_mb (2^20 bytes) in each layer.
     real_files takes files of this machine, which compress to about a third; otherwise the bytes
     are random and incompressible, so sizes are exact to 0.1 %, and differ with seed. platform such
-    as "linux/arm64" only labels the image. umoci writes its manifest without a
-    mediaType."""
+    as "linux/arm64" only labels the image. tip is a seed for the last layer alone: images that
+    differ only in it share all layers below. umoci writes its manifest without a mediaType."""
     words = f"{layers}-{layer_mb:g}-{seed}-{'real' if real_files else 'random'}-{platform or 'own'}"
+    if tip is not None:
+        words += f"-tip{tip}"
     return Image(_cached(words.replace("/", "_"), lambda directory: _build(
-        directory, layers, layer_mb, seed, real_files, platform)))
+        directory, layers, layer_mb, seed, real_files, platform, tip)))
 
 
 def index(*images):
@@ -132,7 +134,7 @@ def _cached(key, build):
     return path
 
 
-def _build(directory, layers, layer_mb, seed, real_files, platform):
+def _build(directory, layers, layer_mb, seed, real_files, platform, tip):
     if layers < 1:
         raise LabError("an image needs a layer")
     tagged = f"{directory}:{TAG}"
@@ -149,7 +151,9 @@ def _build(directory, layers, layer_mb, seed, real_files, platform):
             size = int(layer_mb * MEGABYTE)
             if number == 0:
                 size -= _put_busybox(tree)
-            _fill(os.path.join(tree, "data", str(number)), size, files, f"{seed}/{number}")
+            last = tip is not None and number == layers - 1
+            _fill(os.path.join(tree, "data", str(number)), size, files,
+                  f"tip/{tip}" if last else f"{seed}/{number}")
             _same_times(tree)
             run(["umoci", "insert", "--image", tagged, "--no-history", tree, "/"])
             shutil.rmtree(tree)

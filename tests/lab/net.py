@@ -124,13 +124,15 @@ class Link:
             run(["tc", "-n", ns, "qdisc", "replace", "dev", dev, "root", "tbf", "rate",
                  f"{rate_mbit}mbit", "burst", str(burst), "latency", "50ms"])
 
-    def lose(self, probability):
-        """Drops that share of the packets arriving at the host; 0 ends it."""
+    def lose(self, probability, protocol="all"):
+        """Drops that share of the packets arriving at the host, e.g. of protocol "udp"; 0 ends
+        it."""
         for tool in ("iptables", "ip6tables"):
             self._host.run([tool, "-F", "INPUT"])
             if probability > 0:
-                self._host.run([tool, "-A", "INPUT", "!", "-i", "lo", "-m", "statistic", "--mode",
-                                "random", "--probability", str(probability), "-j", "DROP"])
+                self._host.run([tool, "-A", "INPUT", "!", "-i", "lo", "-p", protocol,
+                                "-m", "statistic", "--mode", "random",
+                                "--probability", str(probability), "-j", "DROP"])
 
 
 class Host:
