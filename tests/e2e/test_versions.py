@@ -8,7 +8,7 @@ import pytest
 import lab
 from lab import images
 from support import (NEXT_TO_NOTHING, Pull, Sent, assert_holds, assert_seconds, manifest_path,
-                     paths, wait_known)
+                     paths, wait_holders, wait_known)
 
 LATER = [track for track in lab.versions.TRACKS if track != "1.6"]
 
@@ -81,7 +81,7 @@ def test_the_sending_peer_is_killed_in_the_middle_of_a_body(later_containerd, an
         puller, *holders = l.nodes[:2 + another]
         for node in holders:
             node.pull(reference)
-        wait_known(l, reference, image)
+        wait_holders(l, reference, image, len(holders))
         for host in (*l.nodes, l.upstream):
             host.link.shape(40)
         sent = Sent(l.upstream)

@@ -97,6 +97,10 @@ def story(opened, image, reference):
     claim(first.upstream_bytes > size, "the image left upstream once")
 
     say("\n2. The others pull: from peers")
+    contents = len(image.digests) + 1  # and the tag
+    seconds = opened.settle(lambda: all(n.daemon.metric("spegel_gossip_index_keys") >= contents
+                                        for n in opened.nodes), what="the news to spread")
+    say(f"      every node knew what {n0.name} has {0.1 + seconds:.1f} s after its pull")
     for node in (n1, n2):
         timed = Timed(opened, node, reference).run()
         claim(timed.upstream_bytes < size * 0.01,
