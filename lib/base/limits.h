@@ -116,6 +116,7 @@
 #define LIMIT_GOSSIP_SEEDS 4096
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
+#define LIMIT_GOSSIP_ZONES 128 /* names kept; members of others have none */
 #define LIMIT_GOSSIP_CALLERS 32 /* exchanges answered between two steps; then 503 */
 #define LIMIT_GOSSIP_FETCHES 4  /* open at once */
 #define LIMIT_GOSSIP_FETCH_MS 10000

@@ -50,7 +50,7 @@ int gossip_set_build(struct gossip *g, uint64_t owner, struct buf *b)
     uint64_t key;
     size_t cursor = 0;
     if (!m || !gossip_member_is_live(m) || m->set_boot != m->boot || m->version == 0 ||
-        m->addrs[0].family == GOSSIP_NO_ADDR) {
+        m->families == 0) {
         return -ENOENT;
     }
     int error = append(b, &format, 1);
@@ -64,7 +64,7 @@ int gossip_set_build(struct gossip *g, uint64_t owner, struct buf *b)
 
 static bool in_snapshot(const struct gossip_member *m)
 {
-    return gossip_member_is_live(m) && m->addrs[0].family != GOSSIP_NO_ADDR;
+    return gossip_member_is_live(m) && m->families != 0;
 }
 
 /* One key with those of its holders that are in the snapshot. `number` is by slot, from 1, and
@@ -270,7 +270,7 @@ static void take_sets(struct gossip *g, struct told *told, size_t members)
         m->set_hash = t->hash;
         g->stats.sets_applied++;
         gossip_settle(g, m);
-        if (m->wanted.version && m->version >= m->wanted.version) {
+        if (m->wanted && m->version >= m->wanted->version) {
             gossip_want_nothing(g, m);
         }
     }

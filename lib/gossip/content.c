@@ -3,6 +3,7 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define PULL_FIRST_MS 30 /* the missing change is most likely on its way */
 #define PULL_FIRST_RUSH_MS 1000
@@ -15,8 +16,11 @@
 void gossip_want_nothing(struct gossip *g, struct gossip_member *m)
 {
     (void)g;
-    m->wanted = (struct gossip_wanted){0};
-    list_remove(&m->behind);
+    if (m->wanted) {
+        list_remove(&m->wanted->behind);
+        free(m->wanted);
+        m->wanted = NULL;
+    }
 }
 
 void gossip_drop_set(struct gossip *g, struct gossip_member *m)
@@ -92,28 +96,38 @@ void gossip_pull_by(struct gossip *g, uint64_t at_ms)
     g->next_pull_ms = at_ms < g->next_pull_ms ? at_ms : g->next_pull_ms;
 }
 
-static void want(struct gossip *g, struct gossip_member *m, uint32_t version, uint32_t count,
-                 uint64_t hash, uint64_t teller)
+static void want(struct gossip *g, struct gossip_member *m, const struct gossip_wanted *wanted)
 {
-    bool fresh = m->wanted.version == 0;
-    if (!fresh && version < m->wanted.version) {
+    struct gossip_wanted *w = m->wanted;
+    if (w && wanted->version < w->version) {
         return;
     }
-    m->wanted.version = version;
-    m->wanted.count = count;
-    m->wanted.hash = hash;
-    m->wanted.teller = teller;
-    if (fresh) {
-        m->wanted.next_ms = g->now_ms + (gossip_in_a_rush(g) ? PULL_FIRST_RUSH_MS : PULL_FIRST_MS);
-        gossip_pull_by(g, m->wanted.next_ms);
-        list_push_back(&g->behind, &m->behind);
+    if (!w) {
+        w = calloc(1, sizeof(*w));
+        if (!w) {
+            g->stats.drop_memory++; /* somebody will say so again */
+            return;
+        }
+        m->wanted = w;
+        w->member = m;
+        w->next_ms = g->now_ms + (gossip_in_a_rush(g)
+                                      ? PULL_FIRST_RUSH_MS + gossip_random(g) % PULL_FIRST_RUSH_MS
+                                      : PULL_FIRST_MS);
+        list_init(&w->behind);
+        list_push_back(&g->behind, &w->behind);
+        gossip_pull_by(g, w->next_ms);
     }
+    w->version = wanted->version;
+    w->count = wanted->count;
+    w->hash = wanted->hash;
+    w->teller = wanted->teller;
+    w->fetch_only = w->fetch_only || wanted->fetch_only;
 }
 
 static void caught_up(struct gossip *g, struct gossip_member *m)
 {
     gossip_settle(g, m);
-    if (m->wanted.version && m->set_boot == m->boot && m->version >= m->wanted.version) {
+    if (m->wanted && m->set_boot == m->boot && m->version >= m->wanted->version) {
         gossip_want_nothing(g, m);
     }
 }
@@ -121,6 +135,8 @@ static void caught_up(struct gossip *g, struct gossip_member *m)
 void gossip_hear_version(struct gossip *g, struct gossip_member *m, uint32_t version,
                          uint32_t count, uint64_t hash, uint64_t teller)
 {
+    struct gossip_wanted wanted = {
+        .version = version, .count = count, .hash = hash, .teller = teller};
     if (version == 0 || m == g->me) {
         return;
     }
@@ -130,15 +146,15 @@ void gossip_hear_version(struct gossip *g, struct gossip_member *m, uint32_t ver
             m->version = version;
             caught_up(g, m);
         } else {
-            want(g, m, version, count, hash, teller);
+            want(g, m, &wanted);
         }
     } else if (version > m->version) {
-        want(g, m, version, count, hash, teller);
+        want(g, m, &wanted);
     } else if (version == m->version && hash != m->set_hash) {
         g->stats.hash_mismatches++;
         if (teller == m->id) { /* the owner itself is the authority */
-            want(g, m, version, count, hash, teller);
-            m->wanted.fetch_only = true;
+            wanted.fetch_only = true;
+            want(g, m, &wanted);
         }
     }
 }
@@ -317,8 +333,9 @@ void gossip_hear_ops(struct gossip *g, const struct gossip_ops *ops, uint64_t te
     }
     int error = follows ? apply_waiting(g, m) : 0;
     if (m->set_boot != m->boot || m->version < last) {
-        want(g, m, last, 0, 0, teller);
-        m->wanted.fetch_only = m->wanted.fetch_only || error == -EBADMSG;
+        struct gossip_wanted wanted = {
+            .version = last, .teller = teller, .fetch_only = error == -EBADMSG};
+        want(g, m, &wanted);
     }
 }
 
@@ -347,9 +364,9 @@ void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version
 void gossip_hear_delta_no(struct gossip *g, const struct gossip_delta_req *req)
 {
     struct gossip_member *m = gossip_members_get(&g->members, req->owner);
-    if (m && m->wanted.version && m->boot == req->boot && !m->wanted.fetch_only) {
-        m->wanted.fetch_only = true;
-        m->wanted.next_ms = g->now_ms;
+    if (m && m->wanted && m->boot == req->boot && !m->wanted->fetch_only) {
+        m->wanted->fetch_only = true;
+        m->wanted->next_ms = g->now_ms;
         gossip_pull_by(g, g->now_ms);
     }
 }
@@ -359,9 +376,9 @@ void gossip_hear_delta_no(struct gossip *g, const struct gossip_delta_req *req)
 static struct gossip_member *whom_to_ask(struct gossip *g, const struct gossip_member *m)
 {
     /* The teller has it; then the owner, who has it for sure; then anybody. */
-    uint64_t id = m->wanted.tries % 3 == 0 ? m->wanted.teller : m->id;
+    uint64_t id = m->wanted->tries % 3 == 0 ? m->wanted->teller : m->id;
     struct gossip_member *peer = gossip_members_get(&g->members, id);
-    if (m->wanted.tries % 3 == 2 || !peer || peer == g->me || !gossip_member_is_live(peer)) {
+    if (m->wanted->tries % 3 == 2 || !peer || peer == g->me || !gossip_member_is_live(peer)) {
         return gossip_random_members(g, NULL, &peer, 1) ? peer : NULL;
     }
     return peer;
@@ -369,7 +386,7 @@ static struct gossip_member *whom_to_ask(struct gossip *g, const struct gossip_m
 
 static void pull(struct gossip *g, struct gossip_member *m)
 {
-    struct gossip_wanted *w = &m->wanted;
+    struct gossip_wanted *w = m->wanted;
     struct gossip_member *peer = whom_to_ask(g, m);
     uint64_t wait_ms = PULL_AGAIN_MS << (w->tries < 4 ? w->tries : 4);
     w->next_ms = g->now_ms + (wait_ms < PULL_AGAIN_MAX_MS ? wait_ms : PULL_AGAIN_MAX_MS) +
@@ -411,11 +428,11 @@ void gossip_content_tick(struct gossip *g)
     }
     g->next_pull_ms = GOSSIP_NEVER_MS;
     LIST_EACH_SAFE (link, &g->behind) {
-        struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, behind);
-        if (g->now_ms >= m->wanted.next_ms) {
-            pull(g, m);
+        struct gossip_wanted *w = CONTAINER_OF(link, struct gossip_wanted, behind);
+        if (g->now_ms >= w->next_ms) {
+            pull(g, w->member);
         }
-        gossip_pull_by(g, m->wanted.next_ms);
+        gossip_pull_by(g, w->next_ms);
     }
 }
 

@@ -70,26 +70,16 @@ uint32_t gossip_random_nonce(struct gossip *g)
     return nonce;
 }
 
-/* Own member record from self; IPv4 first. */
+/* Own member record from self. */
 static void place_me(struct gossip *g, const struct gossip_self *self)
 {
     struct gossip_member *me = g->me;
-    size_t n = 0;
     g->self = *self;
     g->self.zone[GOSSIP_ZONE_BYTES - 1] = '\0';
-    memset(me->addrs, 0, sizeof(me->addrs));
-    for (int family = GOSSIP_IPV4; family <= GOSSIP_IPV6; family += 2) {
-        for (size_t i = 0; i < 2; i++) {
-            if (self->addrs[i].family == family && n < 2 &&
-                (n == 0 || me->addrs[0].family != family)) {
-                me->addrs[n] = self->addrs[i];
-                me->addrs[n++].port = self->gossip_port;
-            }
-        }
-    }
+    gossip_member_set_addrs(me, self->addrs);
     me->gossip_port = self->gossip_port;
     me->registry_port = self->registry_port;
-    memcpy(me->zone, g->self.zone, sizeof(me->zone));
+    me->zone = gossip_members_zone(&g->members, g->self.zone);
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
         m->near = m->zone[0] && strcmp(m->zone, me->zone) == 0;

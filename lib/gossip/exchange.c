@@ -376,7 +376,7 @@ int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *byte
     int error = gossip_snapshot_apply(g, teller, r.at, gossip_reader_left(&r));
     if (g->believing) {
         LIST_EACH_SAFE (link, &g->suspects) {
-            gossip_clear(g, CONTAINER_OF(link, struct gossip_member, suspected));
+            gossip_clear(g, CONTAINER_OF(link, struct gossip_doubt, suspected)->member);
         }
     }
     g->believing = false;

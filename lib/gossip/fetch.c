@@ -139,11 +139,11 @@ static void fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch,
         return;
     }
     struct gossip_member *m = gossip_members_get(&g->members, fetch->owner);
-    if (m && m->wanted.version && m->wanted.fetch_id == fetch->id) {
-        m->wanted.fetch_id = 0;
-        if (!applied && m->wanted.tries < 3) {
-            m->wanted.next_ms = g->now_ms + 20; /* the next in line at once */
-            gossip_pull_by(g, m->wanted.next_ms);
+    if (m && m->wanted && m->wanted->fetch_id == fetch->id) {
+        m->wanted->fetch_id = 0;
+        if (!applied && m->wanted->tries < 3) {
+            m->wanted->next_ms = g->now_ms + 20; /* the next in line at once */
+            gossip_pull_by(g, m->wanted->next_ms);
         }
     }
 }

@@ -211,8 +211,10 @@ static bool is_members_addr(const struct gossip *g, const struct gossip_addr *a)
 {
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
+        struct gossip_addr addrs[2];
+        gossip_member_addrs(m, addrs);
         if (gossip_member_is_live(m) &&
-            (gossip_addr_equal(&m->addrs[0], a) || gossip_addr_equal(&m->addrs[1], a))) {
+            (gossip_addr_equal(&addrs[0], a) || gossip_addr_equal(&addrs[1], a))) {
             return true;
         }
     }

@@ -18,9 +18,9 @@ static void holder_of(const struct gossip *g, const struct gossip_member *m,
         .same_zone = m->near,
         .backing_off = g->now_ms < m->backoff_until_ms,
     };
-    memcpy(ret_holder->zone, m->zone, sizeof(ret_holder->zone));
-    for (size_t i = 0; i < 2 && m->addrs[i].family; i++) {
-        ret_holder->addrs[i] = m->addrs[i];
+    memcpy(ret_holder->zone, m->zone, strlen(m->zone));
+    gossip_member_addrs(m, ret_holder->addrs);
+    for (size_t i = 0; i < 2 && ret_holder->addrs[i].family; i++) {
         ret_holder->addrs[i].port = m->registry_port;
         ret_holder->addr_count++;
     }
@@ -95,8 +95,7 @@ bool gossip_members(const struct gossip *g, size_t *cursor, struct gossip_member
             .incarnation = m->incarnation,
             .state = m->state,
             .selectable = m->selectable,
-            .addrs = {m->addrs[0], m->addrs[1]},
-            .addr_count = (uint8_t)((m->addrs[0].family != 0) + (m->addrs[1].family != 0)),
+            .addr_count = (uint8_t)__builtin_popcount(m->families),
             .load = m->load,
             .registry_port = m->registry_port,
             .version = m->set_boot == m->boot ? m->version : 0,
@@ -104,7 +103,8 @@ bool gossip_members(const struct gossip *g, size_t *cursor, struct gossip_member
             .set_hash = m->set_hash,
             .heard_ms_ago = m->heard_ms ? g->now_ms - m->heard_ms : UINT64_MAX,
         };
-        memcpy(ret_view->zone, m->zone, sizeof(ret_view->zone));
+        gossip_member_addrs(m, ret_view->addrs);
+        memcpy(ret_view->zone, m->zone, strlen(m->zone));
         return true;
     }
     return false;
@@ -120,7 +120,7 @@ void gossip_stats(const struct gossip *g, struct gossip_stats *ret_stats)
             ret_stats->alive += m->state == GOSSIP_ALIVE;
             ret_stats->suspect += m->state == GOSSIP_SUSPECT;
             ret_stats->dead += !gossip_member_is_live(m);
-            ret_stats->behind += m->wanted.version != 0;
+            ret_stats->behind += m->wanted != NULL;
         }
     }
     for (size_t i = 0; i < LIMIT_GOSSIP_FETCHES; i++) {

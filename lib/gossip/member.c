@@ -15,7 +15,14 @@ void gossip_members_init(struct gossip_members *m, uint64_t seed)
 void gossip_members_done(struct gossip_members *m)
 {
     for (size_t i = 0; i < m->slots; i++) {
-        free(m->by_slot[i]);
+        if (m->by_slot[i]) {
+            free(m->by_slot[i]->wanted);
+            free(m->by_slot[i]->doubt);
+            free(m->by_slot[i]);
+        }
+    }
+    for (size_t i = 0; i < LIMIT_GOSSIP_ZONES; i++) {
+        free(m->zones[i]);
     }
     free(m->by_slot);
     free(m->table);
@@ -122,8 +129,7 @@ struct gossip_member *gossip_members_add(struct gossip_members *m, uint64_t id)
     }
     member->id = id;
     member->slot = (uint16_t)slot;
-    list_init(&member->behind);
-    list_init(&member->suspected);
+    member->zone = "";
     list_init(&member->rumour);
     if ((size_t)slot == m->slots) {
         m->slots++;
@@ -136,8 +142,7 @@ struct gossip_member *gossip_members_add(struct gossip_members *m, uint64_t id)
 
 void gossip_members_remove(struct gossip_members *m, struct gossip_member *member)
 {
-    CHECK(list_empty(&member->behind) && list_empty(&member->suspected) &&
-          list_empty(&member->rumour));
+    CHECK(!member->wanted && !member->doubt && list_empty(&member->rumour));
     table_remove(m, member->id);
     m->by_slot[member->slot] = NULL;
     m->count--;
@@ -150,4 +155,47 @@ void gossip_members_rename(struct gossip_members *m, struct gossip_member *membe
     table_remove(m, member->id);
     member->id = id;
     table_insert(m, id, member->slot);
+}
+
+const char *gossip_members_zone(struct gossip_members *m, const char *zone)
+{
+    for (size_t i = 0; i < LIMIT_GOSSIP_ZONES && zone[0]; i++) {
+        if (!m->zones[i]) {
+            m->zones[i] = strdup(zone);
+        }
+        if (!m->zones[i] || strcmp(m->zones[i], zone) == 0) {
+            return m->zones[i] ? m->zones[i] : "";
+        }
+    }
+    return "";
+}
+
+void gossip_member_addrs(const struct gossip_member *member, struct gossip_addr ret_addrs[2])
+{
+    size_t n = 0;
+    memset(ret_addrs, 0, 2 * sizeof(*ret_addrs));
+    if (member->families & 1) {
+        ret_addrs[n].family = GOSSIP_IPV4;
+        ret_addrs[n].port = member->gossip_port;
+        memcpy(ret_addrs[n++].ip, member->ipv4, sizeof(member->ipv4));
+    }
+    if (member->families & 2) {
+        ret_addrs[n].family = GOSSIP_IPV6;
+        ret_addrs[n].port = member->gossip_port;
+        memcpy(ret_addrs[n].ip, member->ipv6, sizeof(member->ipv6));
+    }
+}
+
+void gossip_member_set_addrs(struct gossip_member *member, const struct gossip_addr addrs[2])
+{
+    member->families = 0;
+    for (size_t i = 0; i < 2; i++) {
+        if (addrs[i].family == GOSSIP_IPV4 && !(member->families & 1)) {
+            memcpy(member->ipv4, addrs[i].ip, sizeof(member->ipv4));
+            member->families |= 1;
+        } else if (addrs[i].family == GOSSIP_IPV6 && !(member->families & 2)) {
+            memcpy(member->ipv6, addrs[i].ip, sizeof(member->ipv6));
+            member->families |= 2;
+        }
+    }
 }

@@ -12,8 +12,10 @@
 
 #include "base/list.h"
 
-/* What somebody says the owner's set is by now; 0 in version: nothing newer than what is held. */
+/* What somebody says the owner's set is by now, and it is later than what is held. */
 struct gossip_wanted {
+    struct list behind; /* in gossip.behind */
+    struct gossip_member *member;
     uint32_t version, count;
     uint64_t hash;
     uint64_t teller; /* who said so, and therefore has it */
@@ -23,43 +25,48 @@ struct gossip_wanted {
     bool fetch_only; /* the teller no longer has the single changes */
 };
 
+struct gossip_doubt {
+    struct list suspected; /* in gossip.suspects */
+    struct gossip_member *member;
+    struct gossip_suspicion suspicion;
+};
+
+/* Thousands of them are most of what a node knows, so what few have at a time is outside. */
 struct gossip_member {
     uint64_t id;
     uint64_t boot;
     uint32_t salt;
     uint16_t incarnation;
     uint16_t slot;
-    enum gossip_state state;
+    uint8_t state;   /* enum gossip_state */
     bool selectable; /* alive, not excluded by suspicion, its set current */
     uint8_t load;
     bool tcp_only; /* hears nothing over UDP */
-
-    struct gossip_addr addrs[2]; /* IPv4 first; ports as gossip's */
+    bool near;     /* in our zone, which both of us know */
+    bool set_kept; /* of a departed member: not cleared yet */
+    uint8_t rumour_sent;
+    uint8_t families; /* bit 0: has an IPv4 address, bit 1: IPv6 */
+    uint8_t ipv4[4], ipv6[16];
     uint16_t gossip_port, registry_port;
-    char zone[GOSSIP_ZONE_BYTES];
-    bool near; /* in our zone, which both of us know */
+    const char *zone; /* gossip_members_zone */
 
     /* The set held here, in the index under `slot`. set_boot below boot: it is from an earlier life
      * and kept only because the next one may well be the same. */
     uint64_t set_boot, set_hash;
     uint32_t version, count;
-    struct gossip_wanted wanted;
-    struct list behind; /* in gossip.behind while something is wanted */
+    struct gossip_wanted *wanted; /* NULL: nothing */
 
-    struct gossip_suspicion suspicion; /* while GOSSIP_SUSPECT */
-    struct list suspected;             /* in gossip.suspects */
-    uint64_t state_ms;                 /* since when in this state */
-    uint64_t contribution;             /* its part of the cluster hash */
+    struct gossip_doubt *doubt; /* while GOSSIP_SUSPECT */
+    uint64_t state_ms;          /* since when in this state */
+    uint64_t contribution;      /* its part of the cluster hash */
 
     struct gossip_window window;
     uint64_t heard_ms;   /* last packet of its own; 0: never */
     uint64_t accused_ms; /* last accusation sent to it */
     uint64_t backoff_until_ms;
     uint32_t backoff_ms;
-    bool set_kept; /* of a departed member: not cleared yet */
 
     struct list rumour; /* its place among the membership rumours; unlinked: none */
-    uint8_t rumour_sent;
 };
 
 struct gossip_members {
@@ -69,6 +76,7 @@ struct gossip_members {
     size_t table_capacity;
     size_t count;
     uint64_t seed;
+    char *zones[LIMIT_GOSSIP_ZONES];
 };
 
 void gossip_members_init(struct gossip_members *m, uint64_t seed);
@@ -86,6 +94,14 @@ void gossip_members_remove(struct gossip_members *m, struct gossip_member *membe
 
 /* Gives a member another id; nobody may have it yet. */
 void gossip_members_rename(struct gossip_members *m, struct gossip_member *member, uint64_t id);
+
+/* The one copy of this name, for as long as the table lives; "" when there are too many. */
+const char *gossip_members_zone(struct gossip_members *m, const char *zone);
+
+/* Its addresses with the gossip port, IPv4 first; then without a family. */
+void gossip_member_addrs(const struct gossip_member *member, struct gossip_addr ret_addrs[2]);
+/* At most one a family, in any order; the ports are the member's. */
+void gossip_member_set_addrs(struct gossip_member *member, const struct gossip_addr addrs[2]);
 
 #define GOSSIP_MEMBERS_EACH(member, m)                                                             \
     for (size_t slot_ = 0; slot_ < (m)->slots; slot_++)                                            \

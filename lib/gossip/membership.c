@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define TOMBSTONE_MS (24 * 60 * 60 * UINT64_C(1000))
@@ -37,11 +38,12 @@ bool gossip_has_own_addr(const struct gossip *g)
 
 struct gossip_addr gossip_member_addr(const struct gossip *g, const struct gossip_member *m)
 {
-    struct gossip_addr none = {.family = GOSSIP_NO_ADDR};
+    struct gossip_addr none = {.family = GOSSIP_NO_ADDR}, addrs[2];
+    gossip_member_addrs(m, addrs);
     for (size_t i = 0; i < 2; i++) {
-        for (size_t k = 0; k < 2 && m->addrs[i].family; k++) {
-            if (m->addrs[i].family == g->self.addrs[k].family || !gossip_has_own_addr(g)) {
-                return m->addrs[i];
+        for (size_t k = 0; k < 2 && addrs[i].family; k++) {
+            if (addrs[i].family == g->self.addrs[k].family || !gossip_has_own_addr(g)) {
+                return addrs[i];
             }
         }
     }
@@ -76,14 +78,14 @@ void gossip_alive_of(const struct gossip *g, const struct gossip_member *m,
         .incarnation = m->incarnation,
         .protocol = GOSSIP_PROTOCOL,
         .flags = m->tcp_only ? GOSSIP_ALIVE_TCP_ONLY : 0,
-        .addrs = {m->addrs[0], m->addrs[1]},
         .gossip_port = m->gossip_port,
         .registry_port = m->registry_port,
         .version = current ? m->version : 0,
         .count = current ? m->count : 0,
         .hash = current ? m->set_hash : 0,
     };
-    memcpy(ret_alive->zone, m->zone, sizeof(ret_alive->zone));
+    gossip_member_addrs(m, ret_alive->addrs);
+    memcpy(ret_alive->zone, m->zone, strlen(m->zone));
 }
 
 void gossip_settle(struct gossip *g, struct gossip_member *m)
@@ -101,10 +103,10 @@ void gossip_settle(struct gossip *g, struct gossip_member *m)
         g->hash_changed_ms = g->now_ms;
     }
     bool was = m->selectable;
-    m->selectable =
-        m != g->me && current && m->version > 0 &&
-        (m->state == GOSSIP_ALIVE ||
-         (m->state == GOSSIP_SUSPECT && g->now_ms < gossip_suspicion_exclude_ms(&m->suspicion)));
+    m->selectable = m != g->me && current && m->version > 0 &&
+                    (m->state == GOSSIP_ALIVE ||
+                     (m->state == GOSSIP_SUSPECT &&
+                      g->now_ms < gossip_suspicion_exclude_ms(&m->doubt->suspicion)));
     if (m->selectable != was) {
         gossip_swarm_member_changed(g, m);
     }
@@ -123,11 +125,14 @@ void gossip_pass_on(struct gossip *g, struct gossip_member *m)
 
 static void become(struct gossip *g, struct gossip_member *m, enum gossip_state state)
 {
-    list_remove(&m->suspected);
-    m->state = state;
+    m->state = (uint8_t)state;
     m->state_ms = g->now_ms;
     if (state == GOSSIP_SUSPECT) {
-        list_push_back(&g->suspects, &m->suspected);
+        list_push_back(&g->suspects, &m->doubt->suspected);
+    } else if (m->doubt) {
+        list_remove(&m->doubt->suspected);
+        free(m->doubt);
+        m->doubt = NULL;
     }
     if (state == GOSSIP_DEAD || state == GOSSIP_LEFT) {
         /* A dead node's content is worthless: neither relayed nor pulled. */
@@ -161,19 +166,10 @@ static void take_alive(struct gossip *g, struct gossip_member *m, const struct g
     m->boot = a->boot;
     m->incarnation = a->incarnation;
     m->tcp_only = (a->flags & GOSSIP_ALIVE_TCP_ONLY) != 0;
-    size_t n = 0;
-    memset(m->addrs, 0, sizeof(m->addrs));
-    for (int family = GOSSIP_IPV4; family <= GOSSIP_IPV6; family += 2) {
-        for (size_t i = 0; i < 2; i++) {
-            if (a->addrs[i].family == family && n < 2) {
-                m->addrs[n] = a->addrs[i];
-                m->addrs[n++].port = a->gossip_port;
-            }
-        }
-    }
+    gossip_member_set_addrs(m, a->addrs);
     m->gossip_port = a->gossip_port;
     m->registry_port = a->registry_port;
-    memcpy(m->zone, a->zone, sizeof(m->zone));
+    m->zone = gossip_members_zone(&g->members, a->zone);
     m->near = m->zone[0] && strcmp(m->zone, g->self.zone) == 0;
 }
 
@@ -261,14 +257,21 @@ static void hear_own_accusation(struct gossip *g, const struct gossip_accusation
 void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness)
 {
     if (m->state == GOSSIP_SUSPECT) {
-        if (gossip_suspicion_confirm(&m->suspicion, witness)) {
+        if (gossip_suspicion_confirm(&m->doubt->suspicion, witness)) {
             gossip_settle(g, m);
             gossip_pass_on(g, m);
         }
         return;
     }
+    m->doubt = calloc(1, sizeof(*m->doubt));
+    if (!m->doubt) {
+        g->stats.drop_memory++; /* its next ping will fail as well */
+        return;
+    }
     g->stats.suspicions++;
-    gossip_suspicion_start(&m->suspicion, g->now_ms, witness, g->live);
+    m->doubt->member = m;
+    list_init(&m->doubt->suspected);
+    gossip_suspicion_start(&m->doubt->suspicion, g->now_ms, witness, g->live);
     become(g, m, GOSSIP_SUSPECT);
     gossip_note(g, GOSSIP_NOTE_SUSPECT, m);
 }
@@ -382,8 +385,9 @@ void gossip_membership_tick(struct gossip *g)
         suspects++;
     }
     LIST_EACH_SAFE (link, &g->suspects) {
-        struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, suspected);
-        const struct gossip_suspicion *s = &m->suspicion;
+        const struct gossip_doubt *doubt = CONTAINER_OF(link, struct gossip_doubt, suspected);
+        const struct gossip_suspicion *s = &doubt->suspicion;
+        struct gossip_member *m = doubt->member;
         if (g->now_ms >= gossip_suspicion_deadline_ms(s) &&
             (!holds_deaths(g, suspects) || g->now_ms - s->started_ms >= MASS_HOLD_MS)) {
             g->stats.deaths++;
@@ -406,9 +410,10 @@ uint64_t gossip_membership_wake_ms(const struct gossip *g)
 {
     uint64_t wake_ms = g->next_sweep_ms;
     LIST_EACH (link, &g->suspects) {
-        const struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, suspected);
-        uint64_t at_ms = m->selectable ? gossip_suspicion_exclude_ms(&m->suspicion)
-                                       : gossip_suspicion_deadline_ms(&m->suspicion);
+        const struct gossip_doubt *doubt = CONTAINER_OF(link, struct gossip_doubt, suspected);
+        const struct gossip_member *m = doubt->member;
+        uint64_t at_ms = m->selectable ? gossip_suspicion_exclude_ms(&doubt->suspicion)
+                                       : gossip_suspicion_deadline_ms(&doubt->suspicion);
         at_ms = m->accused_ms + ACCUSE_AGAIN_MS < at_ms ? m->accused_ms + ACCUSE_AGAIN_MS : at_ms;
         if (at_ms <= g->now_ms) {
             at_ms = g->now_ms + 100; /* deaths are held back */

@@ -32,8 +32,8 @@ bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct
     }
     /* Every witness by name: independent suspicions are what takes a member out of selection. */
     bool fits = true;
-    for (size_t i = 0; i < m->suspicion.witness_count && fits; i++) {
-        a.from = m->suspicion.witnesses[i];
+    for (size_t i = 0; i < m->doubt->suspicion.witness_count && fits; i++) {
+        a.from = m->doubt->suspicion.witnesses[i];
         fits = gossip_accusation_write(&p->w, GOSSIP_MSG_SUSPECT, &a);
     }
     return fits;
