@@ -21,6 +21,7 @@ struct site {
     struct inventory *inventory;
     struct metrics *metrics;
     struct auth *auth;
+    struct cold *cold; /* NULL unless site_start_cold */
     struct mirror *mirror;
     struct registry *registry;
     struct server *server;
@@ -96,7 +97,11 @@ static inline void site_changed(void *arg, const struct inventory_change *change
     (void)change;
 }
 
-static inline void site_start(struct site *s, struct loop *loop, const char *filtered)
+/* `cold` may be NULL; else its content root is the site's directory. */
+static inline void site_start_with(struct site *s, struct loop *loop, const char *filtered,
+                                   const struct cold_config *cold,
+                                   bool (*member)(void *arg, uint64_t id,
+                                                  struct mirror_holder *ret_holder))
 {
     struct error err;
     char path[128];
@@ -119,11 +124,20 @@ static inline void site_start(struct site *s, struct loop *loop, const char *fil
                                    .unreachable = site_unreachable,
                                    .authorization = site_authorization,
                                    .settled = site_settled,
+                                   .member = member,
                                    .arg = s};
+    if (cold) {
+        struct cold_config config = *cold;
+        config.arg = s;
+        assert_int_equal(cold_new(loop, &config, &s->cold), 0);
+        mirror.cold = s->cold;
+    }
     assert_int_equal(mirror_new(loop, &mirror, &s->mirror), 0);
     struct registry_config config = {.inventory = s->inventory,
                                      .filter = s->filter,
                                      .mirror = s->mirror,
+                                     .cold = s->cold,
+                                     .cold_exclude = s->filter,
                                      .metrics = s->metrics,
                                      .auth = s->auth,
                                      .ready = site_ready,
@@ -134,6 +148,11 @@ static inline void site_start(struct site *s, struct loop *loop, const char *fil
     const struct server_handler handler = {registry_request, registry_gone, s->registry};
     assert_int_equal(server_new(loop, &handler, &s->server), 0);
     assert_int_equal(server_listen(s->server, "127.0.0.1:0", &err), 0);
+}
+
+static inline void site_start(struct site *s, struct loop *loop, const char *filtered)
+{
+    site_start_with(s, loop, filtered, NULL, NULL);
 }
 
 static inline bool site_never(void *arg)
@@ -148,6 +167,7 @@ static inline void site_stop(struct site *s)
     server_free(s->server);
     registry_free(s->registry);
     mirror_free(s->mirror);
+    cold_free(s->cold);
     auth_free(s->auth);
     metrics_free(s->metrics);
     inventory_free(s->inventory);

@@ -1,0 +1,496 @@
+/* Cold rollouts between two nodes: a parent whose containerd downloads (played by the test, in the
+ * files that containerd would write) and a follower; the arbiter's answers are the test's. */
+#include "registry/registry_fixture.h"
+
+#include "gossip/key.h"
+#include "registry/cold.h"
+#include "store/downloads.h"
+
+#define BLOB_BYTES (6 * DOWNLOADS_MIB)
+#define PARENT 0x010203040506
+#define FIRST_BYTE "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: true\r\n"
+
+struct rollout {
+    struct loop *loop;
+    struct site parent, follower;
+    struct digest digest;
+    char blob[BLOB_BYTES], body[BLOB_BYTES + 4096], target[160];
+    struct place at_parent, at_follower; /* only their directories */
+    struct download download;            /* the parent's */
+    struct blocking_client client;       /* of the follower */
+    /* What the test answers to the follower's asks, in this order, the last one for ever. */
+    enum gossip_swarm_answer_kind answers[8];
+    size_t answer_count;
+    /* What was asked and said. */
+    struct gossip_want wants[32];
+    size_t want_count;
+    struct gossip_flight flights[64]; /* both sites' */
+    const struct site *flight_of[64];
+    size_t flight_count;
+    unsigned unreachable;
+    struct gossip_answer queued[8];
+    const struct site *queued_for[8];
+    size_t queued_count;
+    struct defer tell;
+    bool member_gone;
+};
+
+static struct rollout *the; /* callbacks know their site only */
+
+static void tell(void *arg)
+{
+    struct rollout *r = arg;
+    while (r->queued_count > 0) { /* telling may make them ask again */
+        r->queued_count--;
+        const struct gossip_answer answer = r->queued[r->queued_count];
+        cold_answer(r->queued_for[r->queued_count]->cold, &answer);
+    }
+}
+
+static void want(void *arg, const struct gossip_want *asked)
+{
+    const struct site *s = arg;
+    struct rollout *r = the;
+    struct gossip_answer answer = {.ask = asked->ask, .key = asked->key, .retry_ms = 20};
+    answer.kind = GOSSIP_SWARM_GRANT;
+    if (s == &r->follower) {
+        size_t n = r->want_count < r->answer_count ? r->want_count : r->answer_count - 1;
+        assert_true(r->want_count < 32);
+        r->wants[r->want_count++] = *asked;
+        answer.kind = r->answers[n];
+    }
+    if (answer.kind == GOSSIP_SWARM_OFFER) {
+        answer.count = 1;
+        answer.offers[0].id = PARENT;
+    }
+    assert_true(r->queued_count < 8);
+    r->queued_for[r->queued_count] = s;
+    r->queued[r->queued_count++] = answer;
+    defer_start(r->loop, &r->tell);
+}
+
+static void want_end(void *arg, uint32_t ask)
+{
+    (void)arg;
+    (void)ask;
+}
+
+static void flight(void *arg, const struct gossip_flight *said)
+{
+    assert_true(the->flight_count < 64);
+    the->flight_of[the->flight_count] = arg;
+    the->flights[the->flight_count++] = *said;
+}
+
+static const char *content_root(void *arg)
+{
+    return ((struct site *)arg)->dir;
+}
+
+static bool held(void *arg, const struct digest *digest)
+{
+    return inventory_blob(((struct site *)arg)->inventory, digest) != NULL;
+}
+
+static bool member(void *arg, uint64_t id, struct mirror_holder *ret_holder)
+{
+    (void)arg;
+    if (id != PARENT || the->member_gone) {
+        return false;
+    }
+    *ret_holder = (struct mirror_holder){.node_id = {1, 2, 3, 4, 5, 6}};
+    ret_holder->address.in4 =
+        (struct sockaddr_in){.sin_family = AF_INET,
+                             .sin_port = htons(server_port(the->parent.server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return true;
+}
+
+static int set_up(void **state)
+{
+    static const struct cold_config cold = {.namespace = "k8s.io",
+                                            .content_root = content_root,
+                                            .held = held,
+                                            .want = want,
+                                            .want_end = want_end,
+                                            .flight = flight};
+    char text[DIGEST_TEXT_BYTES], path[128];
+    struct rollout *r = the = calloc(1, sizeof *r);
+    assert_non_null(r);
+    assert_int_equal(loop_new(&r->loop), 0);
+    defer_init(&r->tell, tell, r);
+    site_start_with(&r->parent, r->loop, NULL, &cold, member);
+    site_start_with(&r->follower, r->loop, NULL, &cold, member);
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/ingest", (i ? &r->parent : &r->follower)->dir);
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    (void)snprintf(r->at_parent.dir, sizeof r->at_parent.dir, "%s", r->parent.dir);
+    (void)snprintf(r->at_follower.dir, sizeof r->at_follower.dir, "%s", r->follower.dir);
+    for (int64_t i = 0; i < BLOB_BYTES; i++) {
+        r->blob[i] = download_byte(i);
+    }
+    digest_of(r->blob, BLOB_BYTES, &r->digest);
+    digest_format(&r->digest, text);
+    (void)snprintf(r->target, sizeof r->target, "/v2/app/blobs/%s?ns=registry.lab", text);
+    r->answers[0] = GOSSIP_SWARM_OFFER;
+    r->answer_count = 1;
+    *state = r;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct rollout *r = *state;
+    defer_stop(&r->tell);
+    site_stop(&r->follower);
+    site_stop(&r->parent);
+    loop_free(r->loop);
+    free(r);
+    return 0;
+}
+
+/* --- what happens --- */
+
+static bool is_quiet(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+static void run_for(struct rollout *r, unsigned ms)
+{
+    (void)loop_run_until(r->loop, is_quiet, NULL, ms);
+}
+
+/* The parent's containerd asks, is sent upstream, and begins. */
+static void parent_begins(struct rollout *r, const char *total)
+{
+    r->download = download_begin(&r->at_parent, "layer", &r->digest, total);
+    site_ask(&r->parent, "GET", r->target, "");
+    assert_int_equal(r->parent.client.status, 404);
+}
+
+static void parent_grows(struct rollout *r, int64_t from, int64_t to)
+{
+    download_write(&r->download, from, (size_t)(to - from));
+}
+
+static void parent_commits(struct rollout *r)
+{
+    download_commit(&r->download);
+    assert_int_equal(
+        inventory_add_blob(r->parent.inventory, &r->digest, BLOB_BYTES, &r->parent.root), 0);
+    cold_held(r->parent.cold, &r->digest);
+}
+
+static void follower_asks(struct rollout *r, const char *fields)
+{
+    r->client = (struct blocking_client){0};
+    client_start(&r->client, server_port(r->follower.server), "GET", r->target, fields, r->body,
+                 sizeof r->body);
+}
+
+static void follower_finishes(struct rollout *r)
+{
+    client_finish(&r->client, r->loop, 10000);
+}
+
+static void assert_whole(const struct rollout *r)
+{
+    assert_int_equal(r->client.status, 200);
+    assert_int_equal(r->client.body_bytes, BLOB_BYTES);
+    assert_memory_equal(r->body, r->blob, BLOB_BYTES);
+}
+
+static const struct gossip_flight *last_said(const struct rollout *r, const struct site *s)
+{
+    for (size_t i = r->flight_count; i-- > 0;) {
+        if (r->flight_of[i] == s) {
+            return &r->flights[i];
+        }
+    }
+    return NULL;
+}
+
+#define TOTAL "6291456"
+
+/* --- tests --- */
+
+static void whoever_is_granted_it_is_sent_upstream_and_says_that_it_leads(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[0] = GOSSIP_SWARM_GRANT;
+    r->download = download_begin(&r->at_follower, "layer", &r->digest, TOTAL);
+    site_ask(&r->follower, "GET", r->target, "");
+    assert_int_equal(r->follower.client.status, 404);
+    assert_non_null(strstr(r->follower.reply, "fetch it from upstream"));
+    assert_int_equal(r->want_count, 1);
+    assert_int_equal(r->wants[0].key, gossip_key_digest(r->digest.bytes));
+    const struct gossip_flight *said = last_said(r, &r->follower);
+    assert_non_null(said);
+    assert_int_equal(said->state, GOSSIP_FLIGHT_GROWING);
+    assert_int_equal(said->parent, 0);
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, 1300);
+    said = last_said(r, &r->follower);
+    assert_int_equal(said->bytes, DOWNLOADS_MIB);
+    download_abort(&r->download);
+    run_for(r, 800);
+    assert_int_equal(last_said(r, &r->follower)->state, GOSSIP_FLIGHT_GONE);
+    assert_int_equal(cold_counters(r->follower.cold)->flights_gone, 1);
+}
+
+static void a_follower_receives_what_its_parent_downloads_while_it_grows(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    run_for(r, 100);
+    assert_int_equal(r->client.status, 0); /* no head before the first byte */
+    for (int64_t at = 0; at < BLOB_BYTES; at += DOWNLOADS_MIB) {
+        parent_grows(r, at, at + DOWNLOADS_MIB);
+        run_for(r, 30);
+    }
+    assert_int_equal(last_said(r, &r->follower)->parent, PARENT);
+    parent_commits(r);
+    follower_finishes(r);
+    assert_whole(r);
+    assert_int_equal(r->want_count, 1);
+    assert_int_equal(cold_counters(r->follower.cold)->bytes_followed, BLOB_BYTES);
+    assert_int_equal(cold_counters(r->parent.cold)->fed, 1);
+    assert_int_equal(last_said(r, &r->parent)->state, GOSSIP_FLIGHT_HELD);
+}
+
+static void a_commit_in_the_middle_of_feeding_loses_nothing(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    parent_grows(r, 0, 1000);
+    run_for(r, 100);
+    parent_grows(r, 1000, BLOB_BYTES);
+    parent_commits(r);
+    follower_finishes(r);
+    assert_whole(r);
+}
+
+static void without_a_known_length_the_follower_waits_for_the_commit(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, NULL);
+    follower_asks(r, "");
+    parent_grows(r, 0, BLOB_BYTES);
+    run_for(r, 300);
+    assert_int_equal(r->client.status, 0);
+    parent_commits(r);
+    follower_finishes(r);
+    assert_whole(r);
+}
+
+static void a_range_is_answered_from_what_has_grown_beyond_its_beginning(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    parent_grows(r, 0, 2 * DOWNLOADS_MIB);
+    follower_asks(r, "Range: bytes=3000000-\r\n");
+    run_for(r, 100);
+    assert_int_equal(r->client.status, 0);
+    parent_grows(r, 2 * DOWNLOADS_MIB, BLOB_BYTES);
+    follower_finishes(r);
+    assert_int_equal(r->client.status, 206);
+    assert_int_equal(r->client.body_bytes, BLOB_BYTES - 3000000);
+    assert_memory_equal(r->body, r->blob + 3000000, BLOB_BYTES - 3000000);
+    assert_int_equal(r->wants[0].bytes, 3000000);
+}
+
+static void an_aborted_download_ends_in_fin_and_the_retry_goes_upstream(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    parent_grows(r, 0, 2 * DOWNLOADS_MIB);
+    run_for(r, 200);
+    download_abort(&r->download);
+    follower_finishes(r);
+    assert_int_equal(r->client.status, 200);
+    assert_false(r->client.reset);
+    assert_int_equal(r->client.body_bytes, 2 * DOWNLOADS_MIB);
+    assert_memory_equal(r->body, r->blob, 2 * DOWNLOADS_MIB);
+    assert_int_equal(r->want_count, 2);
+    assert_int_equal(r->wants[1].failed[0].id, PARENT);
+    assert_int_equal(r->wants[1].failed[0].fault, GOSSIP_FAULT_LOST);
+    assert_int_equal(r->wants[1].bytes, 2 * DOWNLOADS_MIB);
+    follower_asks(r, "Range: bytes=2097152-\r\n");
+    follower_finishes(r);
+    assert_int_equal(r->client.status, 404);
+}
+
+/* Upstream is slow: the arbiter, which hears from the parent, says to stay. */
+static void a_silent_parent_is_kept_while_the_arbiter_says_so(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, LIMIT_NO_PROGRESS_MS + 700);
+    assert_int_equal(r->want_count, 2);
+    assert_int_equal(r->wants[1].failed[0].id, PARENT);
+    assert_int_equal(r->wants[1].failed[0].fault, GOSSIP_FAULT_STALLED);
+    parent_grows(r, DOWNLOADS_MIB, BLOB_BYTES);
+    follower_finishes(r);
+    assert_whole(r);
+    assert_int_equal(cold_counters(r->follower.cold)->stayed, 1);
+    assert_int_equal(mirror_counters(r->follower.mirror)->resumed, 0);
+    assert_int_equal(r->parent.client.status, 404); /* asked once, long ago */
+    assert_int_equal(cold_counters(r->parent.cold)->fed, 1);
+}
+
+static void a_follower_told_to_wait_asks_again(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[0] = r->answers[1] = GOSSIP_SWARM_WAIT;
+    r->answers[2] = GOSSIP_SWARM_OFFER;
+    r->answer_count = 3;
+    parent_begins(r, TOTAL);
+    parent_grows(r, 0, BLOB_BYTES);
+    follower_asks(r, "");
+    follower_finishes(r);
+    assert_whole(r);
+    assert_int_equal(r->want_count, 3);
+}
+
+static void with_no_arbiter_it_is_a_miss_or_what_a_holder_gives(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[0] = GOSSIP_SWARM_NONE;
+    site_ask(&r->follower, "GET", r->target, "");
+    assert_int_equal(r->follower.client.status, 404);
+    site_write(&r->parent, &r->digest, r->blob, BLOB_BYTES);
+    assert_int_equal(
+        inventory_add_blob(r->parent.inventory, &r->digest, BLOB_BYTES, &r->parent.root), 0);
+    r->follower.holder = &r->parent;
+    follower_asks(r, "");
+    follower_finishes(r);
+    assert_whole(r);
+    assert_int_equal(r->want_count, 2); /* one holder is few: the arbiter was asked first */
+}
+
+static void a_parent_that_has_nothing_in_flight_says_404_and_the_arbiter_is_asked_anew(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    site_ask(&r->follower, "GET", r->target, "");
+    assert_int_equal(r->follower.client.status, 404);
+    assert_int_equal(r->want_count, 2);
+    assert_int_equal(r->wants[1].failed[0].fault, GOSSIP_FAULT_REFUSED);
+}
+
+static void only_peers_that_follow_are_fed_and_only_so_many(void **state)
+{
+    struct rollout *r = *state;
+    static struct blocking_client children[LIMIT_COLD_CHILDREN];
+    static char bodies[LIMIT_COLD_CHILDREN][4096];
+    parent_begins(r, TOTAL);
+    site_ask(&r->parent, "GET", r->target, "X-Spegel-Mirrored: true\r\n");
+    assert_int_equal(r->parent.client.status, 404);
+    site_ask(&r->parent, "HEAD", r->target, FIRST_BYTE);
+    assert_int_equal(r->parent.client.status, 404);
+    for (size_t i = 0; i < LIMIT_COLD_CHILDREN; i++) {
+        children[i] = (struct blocking_client){0};
+        client_start(&children[i], server_port(r->parent.server), "GET", r->target, FIRST_BYTE,
+                     bodies[i], sizeof bodies[i]);
+    }
+    run_for(r, 200);
+    site_ask(&r->parent, "GET", r->target, FIRST_BYTE);
+    assert_int_equal(r->parent.client.status, 503);
+    assert_true(site_said(&r->parent, "Retry-After"));
+    /* The download ends: those who wait hear it at once. */
+    download_abort(&r->download);
+    for (size_t i = 0; i < LIMIT_COLD_CHILDREN; i++) {
+        client_finish(&children[i], r->loop, 5000);
+        assert_int_equal(children[i].status, 404);
+    }
+}
+
+static void a_child_that_leaves_makes_room(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    parent_grows(r, 0, BLOB_BYTES);
+    for (size_t i = 0; i < 2 * LIMIT_COLD_CHILDREN; i++) {
+        follower_asks(r, "");
+        r->client.abort_at = 1;
+        follower_finishes(r);
+        run_for(r, 20);
+        assert_int_equal(r->client.status, 200);
+    }
+    struct buf json;
+    buf_init(&json, 4096);
+    assert_int_equal(cold_write_json(r->parent.cold, &json), 0);
+    assert_non_null(strstr(json.data, "\"children\":0"));
+    assert_non_null(strstr(json.data, "\"total\":" TOTAL));
+    buf_done(&json);
+}
+
+static void requests_from_other_mirrors_never_ask_the_arbiter(void **state)
+{
+    struct rollout *r = *state;
+    site_ask(&r->follower, "GET", r->target, "X-Spegel-Mirrored: true\r\n");
+    site_ask(&r->follower, "GET", r->target, "X-Spegel-Node: 999999999999\r\n");
+    site_ask(&r->follower, "GET", r->target, "X-Spegel-Mirror: false\r\n");
+    site_ask(&r->follower, "HEAD", r->target, "");
+    assert_int_equal(r->want_count, 0);
+}
+
+/* Somebody with curl: nothing lies on disk from which others could be fed. */
+static void who_downloads_nowhere_is_no_parent(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, LIMIT_COLD_INGEST_MS + 600);
+    assert_int_equal(last_said(r, &r->follower)->state, GOSSIP_FLIGHT_GONE);
+    site_ask(&r->follower, "GET", r->target, FIRST_BYTE);
+    assert_int_equal(r->follower.client.status, 404);
+    parent_grows(r, DOWNLOADS_MIB, BLOB_BYTES);
+    follower_finishes(r);
+    assert_whole(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            whoever_is_granted_it_is_sent_upstream_and_says_that_it_leads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_follower_receives_what_its_parent_downloads_while_it_grows, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_commit_in_the_middle_of_feeding_loses_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(without_a_known_length_the_follower_waits_for_the_commit,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_range_is_answered_from_what_has_grown_beyond_its_beginning, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_aborted_download_ends_in_fin_and_the_retry_goes_upstream,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_silent_parent_is_kept_while_the_arbiter_says_so, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_follower_told_to_wait_asks_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(with_no_arbiter_it_is_a_miss_or_what_a_holder_gives, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_parent_that_has_nothing_in_flight_says_404_and_the_arbiter_is_asked_anew, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(only_peers_that_follow_are_fed_and_only_so_many, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_child_that_leaves_makes_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(requests_from_other_mirrors_never_ask_the_arbiter, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_downloads_nowhere_is_no_parent, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
