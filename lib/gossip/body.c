@@ -309,6 +309,7 @@ int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *byte
     }
     for (size_t i = 0; i < members; i++) {
         gossip_hear_alive(g, &told[i].alive, teller);
+        gossip_heard_in_bulk(g, told[i].alive.id);
     }
     uint8_t *named = calloc(g->members.slots, 1);
     for (size_t i = 0; i < members && named; i++) {

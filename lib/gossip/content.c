@@ -140,6 +140,10 @@ void gossip_hear_version(struct gossip *g, struct gossip_member *m, uint32_t ver
     if (version == 0 || m == g->me) {
         return;
     }
+    if (count > LIMIT_GOSSIP_KEYS_PER_MEMBER) {
+        g->stats.drop_set_size++;
+        return;
+    }
     if (m->set_boot != m->boot) {
         if (m->set_boot && m->set_hash == hash && m->count == count) {
             m->set_boot = m->boot; /* a new life with the same contents: nothing to transfer */

@@ -99,8 +99,8 @@ struct gossip_event {
             size_t count;
         } keys; /* LOCAL_ADD, LOCAL_DEL */
         struct {
-            uint32_t id;          /* gossip_fetch.id */
-            int status;           /* 0: the whole body of a 200; else negative errno */
+            uint32_t id; /* gossip_fetch.id */
+            int status; /* 0: the whole body of a 200; else negative errno, -EFBIG over max_bytes */
             const uint8_t *bytes; /* NULL unless status is 0 */
             size_t len;
         } fetched;
@@ -300,6 +300,8 @@ struct gossip_stats {
     uint64_t drop_malformed;   /* sealed right, but not to be read */
     uint64_t drop_address;     /* a member with an address that cannot be one */
     uint64_t drop_own;         /* our own packet came back */
+    uint64_t drop_collision;   /* a life we know under another salt, or our own id at another's */
+    uint64_t drop_set_size;    /* a set of more keys than are taken, announced */
     uint64_t drop_rate;        /* rumours held back by the token bucket */
     uint64_t drop_cap;         /* queue, table or effects full */
     uint64_t drop_memory;      /* out of memory */
@@ -309,6 +311,7 @@ struct gossip_stats {
     uint64_t probes, probes_failed, suspicions, refutations, deaths;
     uint64_t ops_applied, ops_stale, ops_early, hash_mismatches;
     uint64_t deltas_asked, deltas_answered, syncs;
+    uint64_t fetches_too_large; /* of those failed: -EFBIG, a body over its cap */
     uint64_t fetches, fetches_failed, sets_applied, snapshots_applied;
     uint64_t serve_denied, served, serve_busy;
     uint64_t duplicate_ids;

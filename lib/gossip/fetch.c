@@ -154,6 +154,7 @@ void gossip_fetched(struct gossip *g, const struct gossip_event *event)
         if (g->fetches[i].id && g->fetches[i].id == event->fetched.id) {
             struct gossip_open_fetch fetch = g->fetches[i];
             g->fetches[i].id = 0;
+            g->stats.fetches_too_large += event->fetched.status == -EFBIG;
             bool applied = event->fetched.status == 0 && open_body(g, &fetch, event) == 0;
             fetch_ended(g, &fetch, applied);
         }

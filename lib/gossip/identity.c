@@ -123,6 +123,7 @@ void gossip_heard_own_packet(struct gossip *g, const struct gossip_header *h,
         gossip_seed_is_us(g, from);
         return;
     }
+    g->stats.drop_collision++;
     ask(g, h->sender.boot, from);
 }
 

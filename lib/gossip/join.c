@@ -13,6 +13,7 @@
 #define SNAPSHOT_WAIT_MIN_MS 100
 #define SNAPSHOT_WAIT_MAX_MS 5000
 #define COOKIE_MS 8192
+#define UNSETTLED_TRIES 4 /* whose set is not to be had even so: look-ups do not wait for it */
 
 static bool is_own_addr(const struct gossip *g, const struct gossip_addr *a)
 {
@@ -294,5 +295,13 @@ bool gossip_is_ready(const struct gossip *core)
 
 bool gossip_is_settled(const struct gossip *core)
 {
-    return core->ready && list_empty(&core->behind);
+    if (!core->ready) {
+        return false;
+    }
+    LIST_EACH (link, &core->behind) {
+        if (CONTAINER_OF(link, struct gossip_wanted, behind)->tries < UNSETTLED_TRIES) {
+            return false;
+        }
+    }
+    return true;
 }

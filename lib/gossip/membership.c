@@ -123,6 +123,15 @@ void gossip_pass_on(struct gossip *g, struct gossip_member *m)
     gossip_wake_spreader(g);
 }
 
+void gossip_heard_in_bulk(struct gossip *g, uint64_t id)
+{
+    struct gossip_member *m = gossip_members_get(&g->members, id);
+    if (m && m != g->me && !list_empty(&m->rumour)) {
+        list_remove(&m->rumour);
+        g->rumour_count--;
+    }
+}
+
 static void become(struct gossip *g, struct gossip_member *m, enum gossip_state state)
 {
     m->state = (uint8_t)state;
@@ -206,6 +215,10 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
             return;
         }
         m->state = GOSSIP_DEAD; /* until a few lines below */
+    }
+    if (!is_new && a->boot == m->boot && a->salt != m->salt) {
+        g->stats.drop_collision++; /* of two with one id, the one heard first; they sort it out */
+        return;
     }
     bool later_life = a->boot > m->boot;
     bool refuted =

@@ -26,6 +26,7 @@ struct context {
     struct gossip_member *sender; /* NULL: not a member */
     uint64_t sender_id;
     const struct gossip_addr *from;
+    struct gossip_addr back; /* where answers larger than what they answer go */
     struct gossip_dictionary dictionary;
     size_t packet_bytes;
     bool accused; /* it speaks badly of us */
@@ -38,7 +39,7 @@ static int hear_ping(struct context *c, struct gossip_reader *r)
     if (error == 0) {
         gossip_hear_ping(c->g, &ping, c->sender, c->from, c->packet_bytes);
         if (c->sender) {
-            gossip_hear_hash(c->g, c->sender, ping.cluster_hash, c->from);
+            gossip_hear_hash(c->g, c->sender, ping.cluster_hash, &c->back);
         }
     }
     return error;
@@ -52,7 +53,7 @@ static int hear_ack(struct context *c, struct gossip_reader *r)
         gossip_hear_ack(c->g, &ack, c->sender_id, c->from);
         if (c->sender && !(ack.flags & GOSSIP_ACK_RELAYED)) {
             c->sender->load = ack.load;
-            gossip_hear_hash(c->g, c->sender, ack.cluster_hash, c->from);
+            gossip_hear_hash(c->g, c->sender, ack.cluster_hash, &c->back);
         }
     }
     return error;
@@ -98,7 +99,7 @@ static int hear_request(struct context *c, uint8_t type, struct gossip_reader *r
     }
     error = gossip_delta_req_read(r, &delta);
     if (error == 0 && type == GOSSIP_MSG_DELTA_REQ) {
-        gossip_hear_delta_req(c->g, &delta, c->from);
+        gossip_hear_delta_req(c->g, &delta, &c->back);
     } else if (error == 0) {
         gossip_hear_delta_no(c->g, &delta);
     }
@@ -123,10 +124,10 @@ static int hear_message(struct context *c, uint8_t type, struct gossip_reader *r
     case GOSSIP_MSG_OPS:
         return hear_record(c, type, r);
     case GOSSIP_MSG_SUM:
-        gossip_hear_sum(g, r, c->from);
+        gossip_hear_sum(g, r, &c->back);
         return 0;
     case GOSSIP_MSG_ENT:
-        gossip_hear_ent(g, r, c->sender_id, c->from);
+        gossip_hear_ent(g, r, c->sender_id, &c->back);
         r->at = r->end; /* entries may be longer than we know */
         return 0;
     case GOSSIP_MSG_PING_REQ:
@@ -152,6 +153,22 @@ static int hear_message(struct context *c, uint8_t type, struct gossip_reader *r
     }
 }
 
+/* A datagram's source is anybody's word, so that answers would be a way to flood a third party.
+ * What may be much larger than what it answers goes where the cluster knows the sender to be, or to
+ * an address that has just repeated a challenge. */
+static struct gossip_addr address_of(const struct gossip *g, const struct gossip_member *sender,
+                                     const struct gossip_addr *from)
+{
+    struct gossip_addr known[2];
+    if (!sender) {
+        return *from;
+    }
+    gossip_member_addrs(sender, known);
+    return gossip_addr_equal(from, &known[0]) || gossip_addr_equal(from, &known[1])
+               ? *from
+               : gossip_member_addr(g, sender);
+}
+
 void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uint64_t sender_id,
                              const struct gossip_addr *from, const uint8_t *body, size_t n,
                              size_t packet_bytes)
@@ -161,6 +178,7 @@ void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uin
                         .sender = sender,
                         .sender_id = sender_id,
                         .from = from,
+                        .back = address_of(g, sender, from),
                         .packet_bytes = packet_bytes};
     uint8_t type;
     int got;

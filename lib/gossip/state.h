@@ -162,6 +162,8 @@ void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness)
 /* A suspicion of ours was nothing: alive again, at the same incarnation. */
 void gossip_clear(struct gossip *g, struct gossip_member *m);
 void gossip_pass_on(struct gossip *g, struct gossip_member *m);
+/* It stood in a snapshot, so others know it: a node that joins would else tell of every member. */
+void gossip_heard_in_bulk(struct gossip *g, uint64_t id);
 void gossip_raise_incarnation(struct gossip *g, uint16_t above);
 void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
 void gossip_membership_tick(struct gossip *g);
