@@ -260,7 +260,7 @@ static void fails_at_the_end(struct scene *scene)
     owner_says(scene, GREW, 2 * MIB);
     owner_says(scene, FAIL, -ESTALE);
     EXPECT(reads(fd, MIB, 2 * MIB)); /* what is there is still sent … */
-    EXPECT(ends_with_fin(fd));        /* … and no reset follows */
+    EXPECT(ends_with_fin(fd));       /* … and no reset follows */
     (void)close(fd);
     wait_until_finished(scene);
 }
