@@ -72,6 +72,7 @@ static void write_server(const struct node *n, struct exposition *e)
         {"filtered", r->filtered},
         {"stream_cap", r->over_stream_cap},
         {"ambiguous_tag", r->ambiguous_tags},
+        {"busy", r->busy},
     };
     WRITE_NAMED(e, "spegel_http_refused_total", "Requests and connections refused, by reason.",
                 "reason", refused);

@@ -13,9 +13,10 @@
 #define LIMIT_CLIENT_STALL_MS 60000       /* a client that takes nothing: closed */
 #define LIMIT_DRAIN_MS 2000               /* after shutdown(SHUT_WR), then close */
 #define LIMIT_DRAIN_BYTES (256 * 1024)
-#define LIMIT_NEAR_US 1000            /* handshake of a neighbour: io/pacing.h */
-#define LIMIT_STREAMS 512             /* bodies under way; then 503 to peers, 404 to others */
-#define LIMIT_SHUTDOWN_GRACE_MS 250   /* from LEFT to the last content begun: daemon/node_leave.c */
+#define LIMIT_NEAR_US 1000          /* handshake of a neighbour: io/pacing.h */
+#define LIMIT_STREAMS 512           /* bodies under way; then 503 to peers, 404 to others */
+#define LIMIT_SHUTDOWN_GRACE_MS 250 /* from LEFT to the last content begun: daemon/node_leave.c */
+#define LIMIT_PEER_STREAMS 16 /* of them to peers; more that can ask elsewhere are told: 503 */
 #define LIMIT_SHUTDOWN_DRAIN_MS 20000 /* running streams at SIGTERM, the grace included */
 #define LIMIT_SERVE_JOBS 1024         /* files to be hashed before they are sent; then the same */
 
@@ -84,8 +85,9 @@
 #define LIMIT_IMAGE_FETCHES_OPEN 16
 #define LIMIT_BLOB_PROBES 4096 /* digests waiting to be asked for; more: all are listed */
 #define LIMIT_BLOB_PROBES_OPEN 32
-#define LIMIT_MANIFEST_READS 4      /* on the pool at once */
-#define LIMIT_WATCH_DEPTH 64        /* directories above a watched one; then -EINVAL */
+#define LIMIT_MANIFEST_READS 4 /* on the pool at once */
+#define LIMIT_WATCH_DEPTH 64   /* directories above a watched one; then -EINVAL */
+#define LIMIT_CRI_CONFIG_BYTES (1024 * 1024)
 #define LIMIT_STALE_SOCKET_MS 10000 /* without containerd on a socket whose file is gone: end */
 #define LIMIT_WATCH_RETRY_MS 5000   /* a watch that the kernel refuses: "list again" this often */
 #define LIMIT_INGEST_LOOK_MS 500    /* at open downloads, whether or not an event came */
@@ -116,7 +118,7 @@
 #define LIMIT_GOSSIP_SEEDS 4096
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
-#define LIMIT_GOSSIP_ZONES 128 /* names kept; members of others have none */
+#define LIMIT_GOSSIP_ZONES 128  /* names kept; members of others have none */
 #define LIMIT_GOSSIP_CALLERS 32 /* exchanges answered between two steps; then 503 */
 #define LIMIT_GOSSIP_FETCHES 4  /* open at once */
 #define LIMIT_GOSSIP_FETCH_MS 10000
@@ -132,7 +134,7 @@
 #define LIMIT_SWARM_LEASES 4096        /* kept as an arbiter; then no answer: upstream */
 #define LIMIT_SWARM_PARTICIPANTS 65536 /* of all leases */
 #define LIMIT_SWARM_CHILDREN 3         /* per node and content */
-#define LIMIT_SWARM_DEPTH 6            /* of a follower */
+#define LIMIT_SWARM_DEPTH 16           /* of a follower */
 #define LIMIT_SWARM_ASKS 1024          /* open at once; then NONE */
 #define LIMIT_SWARM_ANSWERS 64         /* of one step; the rest come with the next */
 #define LIMIT_SWARM_PACKETS_PER_S 8192 /* out; more are dropped, and asked for again */

@@ -13,7 +13,8 @@ struct registry {
     struct list jobs; /* files being looked at on the pool (the first) or waiting for it */
     size_t job_count;
     double last_containerd_s;
-    size_t streams; /* file bodies under way */
+    size_t streams;      /* file bodies under way */
+    size_t peer_streams; /* of them to peers that could ask elsewhere */
     bool leaving, draining;
 };
 
@@ -23,9 +24,11 @@ struct registry_query {
     const struct http_request *request;
     struct path path;
     char registry[REFERENCE_REGISTRY_BYTES]; /* from ns, X-Spegel-Registry or OCI-Namespace */
-    bool from_peer;                          /* X-Spegel-Mirrored: may be told to come later */
-    bool held_only;                          /* serve what you hold, never proxy */
-    bool local_client;                       /* this node's own containerd */
+    bool follows;      /* a peer that takes what is in flight here: X-Spegel-Follow: true */
+    bool yields;       /* a peer that can ask elsewhere: X-Spegel-Follow, whatever it says */
+    bool from_peer;    /* X-Spegel-Mirrored: may be told to come later */
+    bool held_only;    /* serve what you hold, never proxy */
+    bool local_client; /* this node's own containerd */
 };
 
 /* An OCI error body. `detail_json` may be NULL. Without memory the status goes out alone. */

@@ -85,19 +85,51 @@ static void stream_finished(void *arg, int status, int64_t bytes_sent)
     r->streams--;
 }
 
+static void peer_stream_finished(void *arg, int status, int64_t bytes_sent)
+{
+    struct registry *r = arg;
+    r->peer_streams--;
+    stream_finished(arg, status, bytes_sent);
+}
+
+/* So that one fresh holder is not crushed by a thousand askers: these go to the arbiter, which
+ * knows who else is receiving it. */
+static bool too_busy_for(const struct registry *r, const struct registry_query *q, int64_t length)
+{
+    return q->yields && r->peer_streams >= LIMIT_PEER_STREAMS && length > LIMIT_VERIFIED_BLOB_BYTES;
+}
+
+static void answer_busy(struct registry *r, struct conn *c, const struct registry_query *q)
+{
+    struct buf others;
+    buf_init(&others, FIELDS_BYTES);
+    r->counters.busy++;
+    int failed = buf_puts(&others, "{\"holders\":[");
+    failed |= mirror_write_holders(r->config.mirror, &q->path.digest, &others);
+    failed |= buf_puts(&others, "]}");
+    answer_problem(c, 503, "TOOMANYREQUESTS", "busy with other peers: ask another holder",
+                   failed ? NULL : others.data);
+    buf_done(&others);
+}
+
 static void stream_file(struct registry *r, struct conn *c, const struct registry_query *q,
                         const struct buf *fields, int status, int fd, int64_t offset,
                         int64_t length)
 {
     struct body *body;
-    if (r->streams >= LIMIT_STREAMS) {
+    if (too_busy_for(r, q, length)) {
+        (void)close(fd);
+        answer_busy(r, c, q);
+    } else if (r->streams >= LIMIT_STREAMS) {
         (void)close(fd);
         r->counters.over_stream_cap++;
         answer_unable(c, q, "too many streams");
-    } else if (file_body_new(r->loop, fd, offset, length, stream_finished, r, &body) < 0) {
+    } else if (file_body_new(r->loop, fd, offset, length,
+                             q->yields ? peer_stream_finished : stream_finished, r, &body) < 0) {
         answer_unable(c, q, "out of memory");
     } else {
         r->streams++;
+        r->peer_streams += q->yields;
         server_respond_body(c, status, fields, length, body);
     }
 }

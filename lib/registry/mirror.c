@@ -176,6 +176,19 @@ void mirror_note_attempt(struct buf *log, const struct mirror_holder *holder, co
     }
 }
 
+int mirror_write_holders(struct mirror *m, const struct digest *digest, struct buf *json)
+{
+    struct mirror_holder holders[LIMIT_COLD_FEW_HOLDERS];
+    char address[ADDRESS_TEXT_BYTES];
+    size_t count = m->config.lookup(m->config.arg, digest, NULL, holders, LIMIT_COLD_FEW_HOLDERS);
+    int r = 0;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        address_format(&holders[i].address.sa, address);
+        r = buf_printf(json, "%s\"%s\"", i ? "," : "", address);
+    }
+    return r;
+}
+
 /* --- what they are sent --- */
 
 /* RFC 3986 section 3.4; a registry is host[:port], so little needs it. */
@@ -214,8 +227,8 @@ int mirror_write_fields(struct mirror *m, const struct want *want, struct buf *r
     const char *authorization =
         m->config.authorization ? m->config.authorization(m->config.arg) : NULL;
     int r = http_head_field(ret_fields, "X-Spegel-Mirrored", "true");
-    if (r == 0 && want->follows) {
-        r = http_head_field(ret_fields, "X-Spegel-Follow", "true");
+    if (r == 0 && want->query->cold) { /* else nobody else could be asked */
+        r = http_head_field(ret_fields, "X-Spegel-Follow", want->follows ? "true" : "held");
     }
     if (r == 0 && authorization) {
         r = http_head_field(ret_fields, "Authorization", authorization);

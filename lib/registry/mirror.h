@@ -82,6 +82,10 @@ void mirror_answer(struct mirror *m, struct conn *c, const struct mirror_query *
 /* The server's `gone`: the client left before the answer. Unknown conns are ignored. */
 void mirror_gone(struct mirror *m, struct conn *c);
 
+/* Some who hold it, as members of a JSON array, for those who cannot be served here. 0 or -ENOBUFS,
+ * -ENOMEM. */
+int mirror_write_holders(struct mirror *m, const struct digest *digest, struct buf *json);
+
 /* This node was told that its copy is doubted (X-Spegel-Doubt): hashes the file on the pool, one at
  * a time, once per digest and hour; `wrong` is called when it does not match. fd is taken over. */
 void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,

@@ -149,6 +149,7 @@ static void on_attempt_failed(struct attempt *a)
     struct digest key;
     mirror_key(race->want.query, &key);
     race_note(race, &a->holder, a->outcome);
+    race->met_busy = race->met_busy || fault == FAULT_BUSY;
     if (fault == FAULT_UNREACHABLE) {
         m->config.unreachable(m->config.arg, a->holder.node_id);
     }
@@ -194,6 +195,7 @@ int race_start(struct race *race, struct mirror *m, const struct want *want,
     CHECK(!race->running && race->won && race->lost);
     race->mirror = m;
     race->want = *want;
+    race->met_busy = false;
     race->count = count < RACE_HOLDERS ? count : RACE_HOLDERS;
     memcpy(race->holders, holders, race->count * sizeof(holders[0]));
     race->next = 0;

@@ -22,7 +22,7 @@ struct race { /* embedded; zero before race_start */
     struct buf *log; /* members of the JSON array detail.attempts; may be NULL */
     void (*won)(struct race *race, struct attempt *winner); /* the winner is the callee's */
     void (*lost)(struct race *race);
-    bool running;
+    bool running, met_busy; /* met_busy: some holder said to come later */
 };
 
 /* race->won, lost and log are set by the caller. Asks the first holder. 0, or -ENOENT: none could

@@ -77,6 +77,8 @@ static bool registry_read_query(struct registry *r, struct conn *c, struct regis
     }
     (void)snprintf(q->registry, sizeof q->registry, "%s", ns);
     q->from_peer = header_is(request->spegel_mirrored, "true");
+    q->yields = q->from_peer && request->spegel_follow;
+    q->follows = q->from_peer && header_is(request->spegel_follow, "true");
     q->held_only = q->from_peer || header_is(request->spegel_mirror, "false");
     const char *id = r->config.node_id(r->config.arg);
     q->local_client = request->spegel_node ? header_is(request->spegel_node, id) : conn_is_local(c);
@@ -184,8 +186,7 @@ void registry_digest(struct registry *r, struct conn *c, const struct registry_q
     const char *code = path->kind == PATH_BLOB ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
     const struct inventory_blob *blob =
         path->digest_supported ? inventory_blob(r->config.inventory, &path->digest) : NULL;
-    bool follows = q->from_peer && header_is(q->request->spegel_follow, "true");
-    if (!blob && !(follows && feed_answer(r, c, q))) {
+    if (!blob && !(q->follows && feed_answer(r, c, q))) {
         registry_miss(r, c, q);
     } else if (!blob) {
         return;

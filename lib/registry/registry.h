@@ -38,7 +38,7 @@ struct registry_config { /* everything pointed at outlives the registry */
 
 struct registry_counters {
     uint64_t bad_paths, bad_methods, unauthorized, filtered, over_stream_cap, withdrawn,
-        wrong_manifests, ambiguous_tags;
+        wrong_manifests, ambiguous_tags, busy;
 };
 
 struct registry;

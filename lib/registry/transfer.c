@@ -173,9 +173,16 @@ static void on_race_won(struct race *race, struct attempt *winner)
     transfer_won(CONTAINER_OF(race, struct transfer, race), winner);
 }
 
+static bool transfer_goes_cold(struct transfer *t, size_t holders);
+
 static void on_race_lost(struct race *race)
 {
-    transfer_miss(CONTAINER_OF(race, struct transfer, race), "no peer could give it");
+    struct transfer *t = CONTAINER_OF(race, struct transfer, race);
+    /* Holders that are busy are as good as few: the arbiter spreads those who ask. */
+    if (race->met_busy && transfer_goes_cold(t, 0) && guide_start(&t->guide, &t->want) == 0) {
+        return;
+    }
+    transfer_miss(t, "no peer could give it");
 }
 
 static void on_guide_won(struct guide *g, struct attempt *winner)

@@ -56,6 +56,7 @@ static const char full[] = "GET /v2/library/app/blobs/sha256:1?ns=docker.io HTTP
                            "X-Spegel-Mirror: m\r\n"
                            "X-Spegel-Registry: r\r\n"
                            "X-Spegel-Node: n\r\n"
+                           "X-Spegel-Follow: f\r\n"
                            "X-Spegel-Doubt: d\r\n"
                            "X-Spegel-Auth: s\r\n"
                            "OCI-Namespace: docker.io\r\n"
@@ -89,6 +90,7 @@ static void every_field_is_read_however_the_bytes_are_cut(void **state)
         assert_string_equal(r->spegel_mirror, "m");
         assert_string_equal(r->spegel_registry, "r");
         assert_string_equal(r->spegel_node, "n");
+        assert_string_equal(r->spegel_follow, "f");
         assert_string_equal(r->spegel_doubt, "d");
         assert_string_equal(r->spegel_auth, "s");
         assert_string_equal(r->oci_namespace, "docker.io");

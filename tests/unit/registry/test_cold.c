@@ -446,6 +446,50 @@ static void requests_from_other_mirrors_never_ask_the_arbiter(void **state)
     assert_int_equal(r->want_count, 0);
 }
 
+static void a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else(void **state)
+{
+    struct rollout *r = *state;
+    static struct blocking_client peers[LIMIT_PEER_STREAMS];
+    static char *body;
+    body = malloc(BLOB_BYTES + 4096);
+    assert_non_null(body);
+    site_write(&r->parent, &r->digest, r->blob, BLOB_BYTES);
+    assert_int_equal(
+        inventory_add_blob(r->parent.inventory, &r->digest, BLOB_BYTES, &r->parent.root), 0);
+    r->parent.holder = &r->follower; /* what it knows of others */
+    for (size_t i = 0; i < LIMIT_PEER_STREAMS; i++) {
+        peers[i] = (struct blocking_client){
+            .pause_at = 1, .pause_ms = 1500, .receive_buffer = 4096, .abort_at = 1};
+        client_start(&peers[i], server_port(r->parent.server), "GET", r->target,
+                     "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: held\r\n", body + i * 16384,
+                     4096);
+        peers[i].abort_at = -1;
+    }
+    run_for(r, 300);
+    static const struct {
+        const char *fields;
+        int status;
+    } table[] = {
+        {"X-Spegel-Mirrored: true\r\nX-Spegel-Follow: held\r\n", 503},
+        {FIRST_BYTE, 503},
+        {"X-Spegel-Mirrored: true\r\n", 200},
+        {"X-Spegel-Follow: held\r\n", 200}, /* no peer says so without the other */
+        {"", 200},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        site_ask(&r->parent, "GET", r->target, table[i].fields);
+        assert_int_equal(r->parent.client.status, table[i].status);
+        if (table[i].status == 503) {
+            assert_true(site_said(&r->parent, "Retry-After: 1"));
+            assert_non_null(strstr(r->parent.reply, "\"holders\":[\"127.0.0.1:"));
+        }
+    }
+    for (size_t i = 0; i < LIMIT_PEER_STREAMS; i++) {
+        client_finish(&peers[i], r->loop, 20000);
+    }
+    free(body);
+}
+
 /* Somebody with curl: nothing lies on disk from which others could be fed. */
 static void who_downloads_nowhere_is_no_parent(void **state)
 {
@@ -490,6 +534,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_child_that_leaves_makes_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(requests_from_other_mirrors_never_ask_the_arbiter, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_downloads_nowhere_is_no_parent, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
