@@ -11,13 +11,15 @@
 struct growing_body;
 
 /* Takes ownership of fd. Bytes offset .. offset + length - 1 of the file are the body, of which
- * those below `size` are there. `finished` (may be NULL) is told the status and the bytes sent, then
- * everything is freed; the pointer is not to be used from then on. 0 or -ENOMEM (fd is closed). */
+ * those below `size` are there. `finished` (may be NULL) is told the status and the bytes sent,
+ * then everything is freed; the pointer is not to be used from then on. 0 or -ENOMEM (fd is
+ * closed). */
 int growing_body_new(struct loop *loop, int fd, int64_t offset, int64_t length, int64_t size,
                      void (*finished)(void *arg, int status, int64_t bytes_sent), void *arg,
                      struct growing_body **ret_body);
 struct body *growing_body(struct growing_body *b); /* for server_respond_body */
 /* The file has `size` bytes now; less than before is ignored. */
 void growing_body_grew(struct growing_body *b, int64_t size);
-/* There will be no more: the body ends with this error (negative) after what is there … */
+/* There will be no more: the body ends with this error (negative) after what is there: with FIN,
+ * or, before its first byte, a 404 (server.h). */
 void growing_body_fail(struct growing_body *b, int error);
