@@ -4,15 +4,14 @@
  *     snapshot  format u8 | members u32 | ALIVE message ... |
  *               keys u32 | (key u64 | holders, see holders.h) ...
  *
- * A holder is the number of an ALIVE above, from 0. */
+ * A holder is the number of an ALIVE above, from 0; each stands once for a key, and each key once.
+ * take.c reads snapshots. */
 #include "gossip/holders.h"
 #include "gossip/state.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FORMAT 1
 
 static int append(struct buf *b, const void *bytes, size_t n)
 {
@@ -46,7 +45,7 @@ static int append_alive(struct buf *b, const struct gossip *g, const struct goss
 int gossip_set_build(struct gossip *g, uint64_t owner, struct buf *b)
 {
     const struct gossip_member *m = gossip_members_get(&g->members, owner);
-    uint8_t format = FORMAT;
+    uint8_t format = GOSSIP_BODY_FORMAT;
     uint64_t key;
     size_t cursor = 0;
     if (!m || !gossip_member_is_live(m) || m->set_boot != m->boot || m->version == 0 ||
@@ -78,16 +77,11 @@ struct key_writer {
 
 static size_t holders_in_snapshot(const struct gossip *g, uint64_t key, const struct key_writer *w)
 {
-    struct gossip_index_walk walk;
-    uint16_t slot;
-    size_t count = 0;
-    if (!gossip_index_walk(g->index, key, 0, &walk)) {
-        return 0;
-    }
-    while (gossip_index_walk_next(&walk, &slot)) {
-        if (w->number[slot]) {
-            w->holders[count++] = w->number[slot];
-        }
+    size_t all = gossip_index_all(g->index, key, w->holders), count = 0;
+    for (size_t i = 0; i < all; i++) {
+        uint16_t number = w->number[w->holders[i]];
+        w->holders[count] = number;
+        count += number != 0;
     }
     return count;
 }
@@ -111,7 +105,7 @@ int gossip_snapshot_build(struct gossip *g, struct buf *b)
 
 int gossip_snapshot_build_some(struct gossip *g, const uint8_t *wanted, struct buf *b)
 {
-    uint8_t format = FORMAT;
+    uint8_t format = GOSSIP_BODY_FORMAT;
     uint16_t members = 0;
     uint32_t keys = 0;
     uint64_t key;
@@ -146,7 +140,7 @@ int gossip_snapshot_build_some(struct gossip *g, const uint8_t *wanted, struct b
     return error;
 }
 
-static int read_alive(struct gossip_reader *r, struct gossip_alive *ret_alive)
+int gossip_body_read_alive(struct gossip_reader *r, struct gossip_alive *ret_alive)
 {
     uint8_t type;
     struct gossip_reader body;
@@ -158,8 +152,8 @@ static int read_alive(struct gossip_reader *r, struct gossip_alive *ret_alive)
 }
 
 /* Whether a set at this version would be news about m. */
-static bool is_news(const struct gossip *g, const struct gossip_member *m,
-                    const struct gossip_alive *a)
+bool gossip_set_is_news(const struct gossip *g, const struct gossip_member *m,
+                        const struct gossip_alive *a)
 {
     return m && m != g->me && gossip_member_is_live(m) && m->boot == a->boot &&
            m->salt == a->salt && a->version > 0 && a->count <= LIMIT_GOSSIP_KEYS_PER_MEMBER &&
@@ -179,7 +173,7 @@ int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const ui
     struct gossip_reader r;
     struct gossip_alive a;
     gossip_reader_init(&r, bytes, n);
-    if (gossip_read8(&r) != FORMAT || read_alive(&r, &a) || a.id != owner) {
+    if (gossip_read8(&r) != GOSSIP_BODY_FORMAT || gossip_body_read_alive(&r, &a) || a.id != owner) {
         return -EPROTO;
     }
     size_t count = gossip_read32(&r);
@@ -188,7 +182,7 @@ int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const ui
     }
     gossip_hear_alive(g, &a, teller);
     struct gossip_member *m = gossip_members_get(&g->members, owner);
-    if (!is_news(g, m, &a)) {
+    if (!gossip_set_is_news(g, m, &a)) {
         return 0;
     }
     uint64_t *keys = malloc((count + 1) * sizeof(*keys));
@@ -213,128 +207,4 @@ int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const ui
     }
     free(keys);
     return error;
-}
-
-/* What a snapshot says about one member, and what came of it. */
-struct told {
-    struct gossip_alive alive;
-    struct gossip_member *member; /* NULL: not wanted */
-    uint64_t hash;
-    uint32_t count;
-};
-
-/* Calls for each (key, holder) of the key part; `take` false: only checks and sums up. */
-static int walk_keys(struct gossip *g, struct gossip_reader r, struct told *told, size_t members,
-                     bool take)
-{
-    size_t keys = gossip_read32(&r), holder;
-    for (size_t i = 0; i < keys; i++) {
-        uint64_t key = gossip_read64(&r), mixed = gossip_mix(key);
-        struct gossip_holders h;
-        int got = gossip_holders_read(&r, members, &h);
-        while (got == 0 && (got = gossip_holders_next(&h, &holder)) == 1) {
-            if (holder >= members) {
-                return -EPROTO;
-            }
-            struct told *t = &told[holder];
-            if (t->member && (!take || gossip_index_add(g->index, key, t->member->slot) == 1)) {
-                t->hash ^= mixed;
-                t->count++;
-            }
-            got = 0;
-        }
-        if (got < 0) {
-            return got;
-        }
-    }
-    return r.failed ? -EPROTO : 0;
-}
-
-static void take_sets(struct gossip *g, struct told *told, size_t members)
-{
-    for (size_t i = 0; i < members; i++) {
-        struct told *t = &told[i];
-        struct gossip_member *m = t->member;
-        if (!m) {
-            continue;
-        }
-        m->count = t->count;
-        if (t->hash != t->alive.hash || t->count != t->alive.count) {
-            g->stats.drop_memory++; /* summed up right a moment ago: the index is full */
-            m->count++;
-            gossip_drop_set(g, m);
-            continue;
-        }
-        m->set_boot = m->boot;
-        m->version = t->alive.version;
-        m->set_hash = t->hash;
-        g->stats.sets_applied++;
-        gossip_settle(g, m);
-        if (m->wanted && m->version >= m->wanted->version) {
-            gossip_want_nothing(g, m);
-        }
-    }
-}
-
-static int read_members(struct gossip *g, struct gossip_reader *r, struct told *told,
-                        size_t members)
-{
-    for (size_t i = 0; i < members; i++) {
-        if (read_alive(r, &told[i].alive)) {
-            return -EPROTO;
-        }
-    }
-    struct gossip_reader keys = *r; /* all of it must read right before any of it counts */
-    if (walk_keys(g, keys, told, members, false)) {
-        return -EPROTO;
-    }
-    return 0;
-}
-
-int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n)
-{
-    struct gossip_reader r;
-    gossip_reader_init(&r, bytes, n);
-    uint8_t format = gossip_read8(&r);
-    size_t members = gossip_read32(&r);
-    if (r.failed || format != FORMAT || members > LIMIT_GOSSIP_MEMBERS ||
-        members > gossip_reader_left(&r)) {
-        return -EPROTO;
-    }
-    struct told *told = calloc(members + 1, sizeof(*told));
-    int error = told ? read_members(g, &r, told, members) : -ENOMEM;
-    if (error) {
-        free(told);
-        return error;
-    }
-    for (size_t i = 0; i < members; i++) {
-        gossip_hear_alive(g, &told[i].alive, teller);
-        gossip_heard_in_bulk(g, told[i].alive.id);
-    }
-    uint8_t *named = calloc(g->members.slots, 1);
-    for (size_t i = 0; i < members && named; i++) {
-        struct gossip_member *m = gossip_members_get(&g->members, told[i].alive.id);
-        if (is_news(g, m, &told[i].alive) && !named[m->slot]) { /* twice: the first counts */
-            told[i].member = m;
-            named[m->slot] = 1;
-        }
-    }
-    free(named);
-    (void)walk_keys(g, r, told, members, false);
-    for (size_t i = 0; i < members; i++) {
-        struct told *t = &told[i];
-        if (t->member && (t->hash != t->alive.hash || t->count != t->alive.count)) {
-            g->stats.hash_mismatches++;
-            t->member = NULL;
-        } else if (t->member) {
-            gossip_drop_set(g, t->member);
-        }
-        t->hash = 0;
-        t->count = 0;
-    }
-    (void)walk_keys(g, r, told, members, true);
-    take_sets(g, told, members);
-    g->stats.snapshots_applied++;
-    free(told);
-    return 0;
 }

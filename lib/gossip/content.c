@@ -25,9 +25,10 @@ void gossip_want_nothing(struct gossip *g, struct gossip_member *m)
 
 void gossip_drop_set(struct gossip *g, struct gossip_member *m)
 {
-    if (m->count > 0) {
+    if (m->count > 0 || m->taking) {
         gossip_index_clear(g->index, m->slot);
     }
+    gossip_take_not(g, m);
     m->set_kept = false;
     m->set_boot = 0;
     m->version = m->count = 0;

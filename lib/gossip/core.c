@@ -157,6 +157,7 @@ void gossip_free(struct gossip *g)
         return;
     }
     gossip_swarm_free(g);
+    gossip_take_free(g);
     gossip_members_done(&g->members);
     gossip_changes_done(&g->changes);
     gossip_index_free(g->index);
@@ -283,6 +284,7 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     g->effects = effects;
     gossip_probe_late(g);
     hear_event(g, event);
+    gossip_take_tick(g);
     gossip_identity_tick(g);
     gossip_membership_tick(g);
     gossip_probe_tick(g);
@@ -297,6 +299,7 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     wake_ms = sooner(wake_ms, sooner(gossip_identity_wake_ms(g), gossip_fetch_wake_ms(g)));
     wake_ms = sooner(wake_ms, sooner(gossip_swarm_wake_ms(g), g->flush_ms));
     wake_ms = sooner(wake_ms, sooner(gossip_exchange_wake_ms(g), g->now_ms + WAKE_MAX_MS));
+    wake_ms = g->take ? g->now_ms : wake_ms;
     g->wake_ms = wake_ms > g->now_ms ? wake_ms : g->now_ms + 1;
     effects->wake_at_ms = g->wake_ms;
     g->effects = NULL;

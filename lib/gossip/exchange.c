@@ -354,13 +354,13 @@ static int hear_messages(struct gossip *g, struct gossip_reader *r, uint64_t tel
     return got;
 }
 
-int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n)
+int gossip_exchange_hear(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n,
+                         size_t *ret_snapshot_at, bool *ret_believing)
 {
     struct gossip_reader r, messages;
     gossip_reader_init(&r, bytes, n);
     uint8_t format = gossip_read8(&r);
     bool same = gossip_read8(&r) == 1;
-    g->exchange_more = !same ? EXCHANGES_SOON : g->exchange_more ? g->exchange_more - 1 : 0;
     size_t message_bytes = gossip_read32(&r);
     const uint8_t *at = gossip_read_bytes(&r, message_bytes);
     if (r.failed || format != FORMAT) {
@@ -370,15 +370,10 @@ int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *byte
     if (hear_messages(g, &messages, teller)) {
         return -EPROTO;
     }
+    g->exchange_more = !same ? EXCHANGES_SOON : g->exchange_more ? g->exchange_more - 1 : 0;
     /* Only one whom others answer can tell the dead from the living. */
     const struct gossip_member *m = gossip_members_get(&g->members, teller);
-    g->believing = g->udp != GOSSIP_UDP_OPEN && !(m && m->tcp_only);
-    int error = gossip_snapshot_apply(g, teller, r.at, gossip_reader_left(&r));
-    if (g->believing) {
-        LIST_EACH_SAFE (link, &g->suspects) {
-            gossip_clear(g, CONTAINER_OF(link, struct gossip_doubt, suspected)->member);
-        }
-    }
-    g->believing = false;
-    return error;
+    *ret_believing = g->udp != GOSSIP_UDP_OPEN && !(m && m->tcp_only);
+    *ret_snapshot_at = (size_t)(r.at - bytes);
+    return 0;
 }

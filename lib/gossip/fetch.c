@@ -94,8 +94,9 @@ uint32_t gossip_fetch_exchange(struct gossip *g, const struct gossip_addr *from,
     return start(g, f, open, ask, n);
 }
 
+/* 0 and whether the end of it comes later, or what is wrong. */
 static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
-                     const struct gossip_event *event)
+                     const struct gossip_event *event, bool *ret_later)
 {
     struct gossip_header h;
     const uint8_t *bytes = event->fetched.bytes;
@@ -117,15 +118,21 @@ static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
     if (error == 0 && fetch->kind == GOSSIP_FETCH_SET) {
         error = gossip_set_apply(g, fetch->owner, h.sender.id, out, n);
     } else if (error == 0) {
-        error =
-            (fetch->kind == GOSSIP_FETCH_SNAPSHOT ? gossip_snapshot_apply
-                                                  : gossip_exchange_apply)(g, h.sender.id, out, n);
+        size_t snapshot_at = 0;
+        bool believing = false;
+        buf_commit(&plain, n);
+        if (fetch->kind == GOSSIP_FETCH_EXCHANGE) {
+            error = gossip_exchange_hear(g, h.sender.id, out, n, &snapshot_at, &believing);
+        }
+        error = error ? error
+                      : gossip_take_begin(g, fetch, h.sender.id, &plain, snapshot_at, believing);
+        *ret_later = error == 0;
     }
     buf_done(&plain);
     return error;
 }
 
-static void fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch, bool applied)
+void gossip_fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch, bool applied)
 {
     if (!applied) {
         g->stats.fetches_failed++;
@@ -155,8 +162,11 @@ void gossip_fetched(struct gossip *g, const struct gossip_event *event)
             struct gossip_open_fetch fetch = g->fetches[i];
             g->fetches[i].id = 0;
             g->stats.fetches_too_large += event->fetched.status == -EFBIG;
-            bool applied = event->fetched.status == 0 && open_body(g, &fetch, event) == 0;
-            fetch_ended(g, &fetch, applied);
+            bool later = false;
+            bool applied = event->fetched.status == 0 && open_body(g, &fetch, event, &later) == 0;
+            if (!later) {
+                gossip_fetch_ended(g, &fetch, applied);
+            }
         }
     }
 }
@@ -167,7 +177,7 @@ void gossip_fetch_tick(struct gossip *g)
         if (g->fetches[i].id && g->now_ms >= g->fetches[i].expires_ms) {
             struct gossip_open_fetch fetch = g->fetches[i];
             g->fetches[i].id = 0;
-            fetch_ended(g, &fetch, false);
+            gossip_fetch_ended(g, &fetch, false);
         }
     }
 }

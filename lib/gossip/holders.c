@@ -60,55 +60,70 @@ int gossip_holders_append(struct buf *b, const uint16_t *holders, size_t count, 
     return error ? error : buf_append(b, room, shortest);
 }
 
-int gossip_holders_read(struct gossip_reader *r, size_t members, struct gossip_holders *ret_h)
+/* Set bits, eight bytes at a time. */
+static size_t read_bitmap(const uint8_t *bytes, size_t n, uint16_t *holders)
 {
-    uint16_t head = gossip_read16(r);
-    struct gossip_holders h = {.form = head & (BITMAP | GAPS)};
-    size_t n;
-    if (head & BITMAP) {
-        h.form = BITMAP;
-        h.left = members;
-        n = (members + 7) / 8;
-    } else if (head & GAPS) {
-        h.left = head & ~GAPS;
-        n = gossip_read16(r);
-    } else {
-        h.left = head;
-        n = h.left * 2;
+    size_t count = 0;
+    for (size_t at = 0; at < n; at += 8) {
+        uint64_t word = 0;
+        for (size_t i = 0; i < 8 && at + i < n; i++) {
+            word |= (uint64_t)bytes[at + i] << (8 * i);
+        }
+        for (; word; word &= word - 1) {
+            holders[count++] = (uint16_t)(at * 8 + (size_t)__builtin_ctzll(word));
+        }
     }
-    h.bytes = gossip_read_bytes(r, n);
-    h.end = h.bytes ? h.bytes + n : NULL;
-    *ret_h = h;
-    return h.bytes && !r->failed ? 0 : -EPROTO;
+    return count;
 }
 
-int gossip_holders_next(struct gossip_holders *h, size_t *ret_holder)
+static size_t read_gaps(const uint8_t *bytes, size_t n, uint16_t *holders, size_t max)
 {
-    if (h->form == BITMAP) {
-        for (; h->at < h->left; h->at++) {
-            if (h->bytes[h->at / 8] >> (h->at % 8) & 1) {
-                *ret_holder = h->at++;
-                return 1;
-            }
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < n; i++) {
+        at += bytes[i] ? bytes[i] : 255;
+        if (at > max) {
+            return 0;
         }
-        return 0;
+        if (bytes[i]) {
+            holders[count++] = (uint16_t)(at - 1);
+        }
     }
-    if (h->left == 0) {
-        return 0;
+    return count;
+}
+
+static size_t read_list(const uint8_t *bytes, size_t count, uint16_t *holders)
+{
+    for (size_t i = 0; i < count; i++) {
+        holders[i] = gossip_load16(bytes + 2 * i);
+        if (i > 0 && holders[i] <= holders[i - 1]) {
+            return 0;
+        }
     }
-    h->left--;
-    if (h->form != GAPS) {
-        *ret_holder = gossip_load16(h->bytes);
-        h->bytes += 2;
-        return 1;
-    }
-    for (; h->bytes < h->end && *h->bytes == 0; h->bytes++) {
-        h->at += 255;
-    }
-    if (h->bytes == h->end) {
+    return count;
+}
+
+int gossip_holders_read(struct gossip_reader *r, size_t members, uint16_t *ret_holders,
+                        size_t *ret_count)
+{
+    uint16_t head = gossip_read16(r);
+    size_t told = head & ~(BITMAP | GAPS), count;
+    size_t n = head & BITMAP ? (members + 7) / 8 : head & GAPS ? gossip_read16(r) : told * 2;
+    const uint8_t *bytes = gossip_read_bytes(r, n);
+    if (!bytes || r->failed || (!(head & BITMAP) && told > members)) {
         return -EPROTO;
     }
-    h->at += *h->bytes++;
-    *ret_holder = h->at - 1;
-    return 1;
+    if (head & BITMAP) {
+        /* The bits behind the last member's: room for them is the caller's. */
+        count = read_bitmap(bytes, n, ret_holders);
+        told = count;
+    } else if (head & GAPS) {
+        count = n > members ? 0 : read_gaps(bytes, n, ret_holders, members);
+    } else {
+        count = read_list(bytes, told, ret_holders);
+    }
+    if (count != told || (count > 0 && ret_holders[count - 1] >= members)) {
+        return -EPROTO;
+    }
+    *ret_count = count;
+    return 0;
 }

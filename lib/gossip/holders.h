@@ -18,13 +18,9 @@
 int gossip_holders_append(struct buf *b, const uint16_t *holders, size_t count, size_t members,
                           uint8_t *room);
 
-struct gossip_holders { /* a walk over what was read; points into the reader's bytes */
-    const uint8_t *bytes, *end;
-    size_t left, at; /* holders, for lists; the last holder's number from 1, or the bit */
-    unsigned form;
-};
+#define GOSSIP_HOLDERS_MORE 64 /* room besides that for all members */
 
-/* 0, the reader is then behind them; -EPROTO. */
-int gossip_holders_read(struct gossip_reader *r, size_t members, struct gossip_holders *ret_h);
-/* 1 with a number from 0, which may be `members` or more; 0 at the end; -EPROTO. */
-int gossip_holders_next(struct gossip_holders *h, size_t *ret_holder);
+/* 0 with the numbers, from 0, rising and below `members`; the reader is then behind them; -EPROTO.
+ * `ret_holders` has room for members + GOSSIP_HOLDERS_MORE. */
+int gossip_holders_read(struct gossip_reader *r, size_t members, uint16_t *ret_holders,
+                        size_t *ret_count);

@@ -240,7 +240,7 @@ static uint64_t make_inline(const uint16_t *slots, unsigned count)
     return word;
 }
 
-static unsigned read_inline(uint64_t word, uint16_t slots[INLINE])
+static unsigned read_inline(uint64_t word, uint16_t *slots)
 {
     unsigned count = inline_count(word);
     for (unsigned i = 0; i < count; i++) {
@@ -300,14 +300,9 @@ static int entry_insert(struct gossip_index *x, struct entry *e, uint16_t slot)
     return 0;
 }
 
-int gossip_index_add(struct gossip_index *x, uint64_t key, uint16_t slot)
+/* A new entry, without holders yet, for the key, which has none; the caller fills in its word. */
+static int make_entry(struct gossip_index *x, uint64_t key, struct entry **ret_entry)
 {
-    struct entry *e = find(x, key);
-    CHECK(slot < GOSSIP_INDEX_SLOTS);
-    if (e) {
-        int error = entry_has(e, slot) ? 1 : entry_insert(x, e, slot);
-        return error == 1 ? 0 : error ? error : 1;
-    }
     if (x->used >= LIMIT_GOSSIP_INDEX_KEYS) {
         return -ENOBUFS;
     }
@@ -321,9 +316,86 @@ int gossip_index_add(struct gossip_index *x, uint64_t key, uint16_t slot)
     while (x->entries[at].word) {
         at = (at + 1) & (x->capacity - 1);
     }
-    x->entries[at] = (struct entry){.key = key, .word = make_inline(&slot, 1)};
-    x->used++;
+    x->entries[at].key = key;
+    *ret_entry = &x->entries[at];
+    return 0;
+}
+
+int gossip_index_add(struct gossip_index *x, uint64_t key, uint16_t slot)
+{
+    struct entry *e = find(x, key);
+    CHECK(slot < GOSSIP_INDEX_SLOTS);
+    int error = !e ? make_entry(x, key, &e) : entry_has(e, slot) ? 1 : entry_insert(x, e, slot);
+    if (error) {
+        return error == 1 ? 0 : error;
+    }
+    if (!e->word) {
+        e->word = make_inline(&slot, 1);
+        x->used++;
+    }
     return 1;
+}
+
+/* Holders outside, exactly as large as these need; the smaller of the two forms. */
+static struct holders *make_outside(struct gossip_index *x, const uint16_t *slots, size_t count)
+{
+    struct holders shape = {.count = (uint16_t)count, .capacity = (uint16_t)count};
+    size_t words = (size_t)slots[count - 1] / 64 + 1;
+    if (words * 8 <= count * 2) {
+        shape.is_bitmap = true;
+        shape.capacity = (uint16_t)words;
+    } else if (count < 8) {
+        shape.capacity = 8;
+    }
+    struct holders *h = calloc(1, holders_bytes(&shape));
+    if (!h) {
+        return NULL;
+    }
+    h->count = shape.count;
+    h->capacity = shape.capacity;
+    h->is_bitmap = shape.is_bitmap;
+    for (size_t i = 0; i < count && h->is_bitmap; i++) {
+        h->bits[slots[i] / 64] |= UINT64_C(1) << (slots[i] % 64);
+    }
+    if (!h->is_bitmap) {
+        memcpy(h->slots, slots, count * sizeof(slots[0]));
+    }
+    x->outside_bytes += holders_bytes(h);
+    return h;
+}
+
+int gossip_index_add_many(struct gossip_index *x, uint64_t key, const uint16_t *slots, size_t count)
+{
+    struct entry *e = find(x, key);
+    if (!e && count > INLINE) {
+        int error = make_entry(x, key, &e);
+        struct holders *h = error ? NULL : make_outside(x, slots, count);
+        if (!h) {
+            return error ? error : -ENOMEM;
+        }
+        e->word = (uint64_t)(uintptr_t)h;
+        x->used++;
+        return 0;
+    }
+    struct holders *h = e && !is_inline(e->word) ? outside(e->word) : NULL;
+    if (h && h->is_bitmap && slots[count - 1] / 64 < h->capacity) {
+        for (size_t i = 0; i < count; i++) {
+            uint64_t bit = UINT64_C(1) << (slots[i] % 64);
+            if (h->bits[slots[i] / 64] & bit) {
+                return -EEXIST;
+            }
+            h->bits[slots[i] / 64] |= bit;
+            h->count++;
+        }
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int added = gossip_index_add(x, key, slots[i]);
+        if (added != 1) {
+            return added < 0 ? added : -EEXIST;
+        }
+    }
+    return 0;
 }
 
 /* Backward-shift deletion: no tombstones, so look-ups never get slower. */
@@ -435,6 +507,26 @@ bool gossip_index_walk_next(struct gossip_index_walk *w, uint16_t *ret_slot)
     }
     w->cursor = cursor;
     return true;
+}
+
+size_t gossip_index_all(const struct gossip_index *x, uint64_t key, uint16_t *ret_slots)
+{
+    const struct entry *e = find(x, key);
+    if (!e || is_inline(e->word)) {
+        return e ? read_inline(e->word, ret_slots) : 0;
+    }
+    const struct holders *h = outside(e->word);
+    if (!h->is_bitmap) {
+        memcpy(ret_slots, h->slots, h->count * sizeof(h->slots[0]));
+        return h->count;
+    }
+    size_t count = 0;
+    for (size_t word = 0; word < h->capacity; word++) {
+        for (uint64_t bits = h->bits[word]; bits; bits &= bits - 1) {
+            ret_slots[count++] = (uint16_t)(word * 64 + (size_t)__builtin_ctzll(bits));
+        }
+    }
+    return count;
 }
 
 size_t gossip_index_keys(const struct gossip_index *x)

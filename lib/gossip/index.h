@@ -21,6 +21,11 @@ void gossip_index_free(struct gossip_index *x);
  */
 int gossip_index_add(struct gossip_index *x, uint64_t key, uint16_t slot);
 
+/* The same for several slots, in rising order, none of which has the key. 0; -EEXIST, -ENOMEM or
+ * -ENOBUFS: then some may have been added. */
+int gossip_index_add_many(struct gossip_index *x, uint64_t key, const uint16_t *slots,
+                          size_t count);
+
 /* 1 removed, 0 was not there. Never fails. */
 int gossip_index_remove(struct gossip_index *x, uint64_t key, uint16_t slot);
 
@@ -40,6 +45,10 @@ struct gossip_index_walk { /* the fields are index.c's */
 bool gossip_index_walk(const struct gossip_index *x, uint64_t key, uint32_t start,
                        struct gossip_index_walk *ret_walk); /* false: nobody holds it */
 bool gossip_index_walk_next(struct gossip_index_walk *w, uint16_t *ret_slot);
+
+/* All of them at once, in slot order; room for GOSSIP_INDEX_SLOTS, or for as many as there can be.
+ * Returns how many. */
+size_t gossip_index_all(const struct gossip_index *x, uint64_t key, uint16_t *ret_slots);
 
 size_t gossip_index_keys(const struct gossip_index *x);
 size_t gossip_index_bytes(const struct gossip_index *x);

@@ -65,6 +65,7 @@ struct gossip_member {
     uint64_t accused_ms; /* last accusation sent to it */
     uint64_t backoff_until_ms;
     uint32_t backoff_ms;
+    uint16_t taking; /* its number in the snapshot being taken, from 1; 0: not */
 
     struct list rumour; /* its place among the membership rumours; unlinked: none */
 };

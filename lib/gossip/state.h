@@ -7,6 +7,7 @@
  *     content.c    sets: local changes, others' changes, what to pull
  *     fetch.c      bulk asked for over HTTP
  *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
+ *     take.c       a snapshot, taken in slices
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     exchange.c   all of it over HTTP, where UDP is blocked
@@ -27,6 +28,8 @@
 #define GOSSIP_BODY_BYTES (LIMIT_GOSSIP_PACKET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES)
 #define GOSSIP_PROTOCOL 1
 #define GOSSIP_NEVER_MS UINT64_MAX
+
+struct gossip_take;
 
 /* A ping under way; free while target is 0. */
 struct gossip_probe {
@@ -121,6 +124,9 @@ struct gossip {
     /* fetch.c */
     struct gossip_open_fetch fetches[LIMIT_GOSSIP_FETCHES];
     uint32_t last_fetch_id;
+
+    /* take.c */
+    struct gossip_take *take; /* NULL: none */
 
     /* exchange.c */
     enum gossip_udp udp;
@@ -228,6 +234,8 @@ uint32_t gossip_fetch_exchange(struct gossip *g, const struct gossip_addr *from,
 bool gossip_fetch_is_open(const struct gossip *g, enum gossip_fetch_kind kind);
 void gossip_fetched(struct gossip *g, const struct gossip_event *event);
 void gossip_fetch_tick(struct gossip *g);
+/* What was being taken has been, or not. */
+void gossip_fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch, bool applied);
 uint64_t gossip_fetch_wake_ms(const struct gossip *g);
 
 /* --- body.c --- */
@@ -236,7 +244,24 @@ int gossip_set_build(struct gossip *g, uint64_t owner, struct buf *b);
 int gossip_snapshot_build(struct gossip *g, struct buf *b);
 int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const uint8_t *bytes,
                      size_t n);
+#define GOSSIP_BODY_FORMAT 1
+int gossip_body_read_alive(struct gossip_reader *r, struct gossip_alive *ret_alive);
+/* Whether a set at this version would be news about m, which may be NULL. */
+bool gossip_set_is_news(const struct gossip *g, const struct gossip_member *m,
+                        const struct gossip_alive *a);
+
+/* --- take.c --- */
+/* All of it at once: 0, -EPROTO, -ENOMEM. */
 int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
+/* The same in slices of a bounded time, one a step from now on; the fetch ends with the last. Takes
+ * the bytes over; the snapshot begins at `offset`. `believing`: see struct gossip. 0; -EPROTO,
+ * -ENOMEM, -EBUSY (one is being taken): then there is nothing to wait for. */
+int gossip_take_begin(struct gossip *g, const struct gossip_open_fetch *fetch, uint64_t teller,
+                      struct buf *bytes, size_t offset, bool believing);
+void gossip_take_tick(struct gossip *g);
+void gossip_take_free(struct gossip *g);
+/* Its set is somebody else's business from now on. */
+void gossip_take_not(struct gossip *g, struct gossip_member *m);
 
 /* The same of those members only whose byte in `wanted`, by slot, is set. */
 int gossip_snapshot_build_some(struct gossip *g, const uint8_t *wanted, struct buf *b);
@@ -248,7 +273,9 @@ uint64_t gossip_exchange_wake_ms(const struct gossip *g);
 /* What the request asked, then the plain body of the answer. 0, -EPROTO, -ENOMEM, -ENOBUFS. */
 int gossip_exchange_build(struct gossip *g, const uint8_t *ask, size_t n, uint64_t asker,
                           struct buf *b);
-int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
+/* What stands before the snapshot, whose place comes back. 0, -EPROTO. */
+int gossip_exchange_hear(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n,
+                         size_t *ret_snapshot_at, bool *ret_believing);
 void gossip_exchange_ended(struct gossip *g, bool applied);
 /* Tells somebody at once that we leave. */
 void gossip_exchange_leave(struct gossip *g);

@@ -1,4 +1,4 @@
-/* Sets and snapshots fetched over HTTP, as if their seal had been right. */
+/* Sets, snapshots and exchanges over HTTP, as if their seal had been right. */
 #include "gossip/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,11 +22,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gossip_event tick = {.kind = GOSSIP_TICK, .now_ms = 1001, .wall_ms = 1001};
     gossip_step(core, &tick, &effects);
     core->effects = &effects;
-    if (data[0] & 1) {
-        (void)gossip_set_apply(core, 2, 2, data + 1, size - 1);
-    } else {
+    struct buf answer;
+    size_t at = 0;
+    bool believing = false;
+    buf_init(&answer, LIMIT_GOSSIP_SNAPSHOT_BYTES);
+    switch (data[0] & 3) {
+    case 0:
         (void)gossip_snapshot_apply(core, 2, data + 1, size - 1);
+        break;
+    case 1:
+        (void)gossip_set_apply(core, 2, 2, data + 1, size - 1);
+        break;
+    case 2:
+        if (gossip_exchange_hear(core, 2, data + 1, size - 1, &at, &believing) == 0) {
+            (void)gossip_snapshot_apply(core, 2, data + 1 + at, size - 1 - at);
+        }
+        break;
+    default:
+        (void)gossip_exchange_build(core, data + 1, size - 1, 2, &answer);
+        break;
     }
+    buf_done(&answer);
     tick.now_ms += 1000;
     gossip_step(core, &tick, &effects);
     gossip_effects_done(&effects);
