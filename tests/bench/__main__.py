@@ -43,8 +43,9 @@ def parse(argv):
 
 
 def why_not(parts):
-    for tool in ("nginx", "wrk", "cc"):
-        if not set(parts) & set(LONG_PARTS) and not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin"):
+    path = os.environ.get("PATH", "") + ":/usr/sbin"
+    for tool in ("nginx", "wrk", "cc") if not set(parts) & set(LONG_PARTS) else ():
+        if not shutil.which(tool, path=path):
             return f"{tool} is not installed"
     return lab.why_unavailable() or spegel.why_missing()
 

@@ -15,28 +15,54 @@ _ACCESS = re.compile(r'"(GET|HEAD) (\S+) HTTP/[\d.]+" (\d+) (\d+) ')
 
 
 class Pull(threading.Thread):
-    """A CRI pull on one node: seconds, or error, an RpcError, once it is over."""
+    """A CRI pull on one node, tried again after a failure as the kubelet does: seconds for all of
+    it, how many tries, and error, an RpcError, if the last one failed, once it is over."""
 
-    def __init__(self, node, reference, timeout_s):
+    def __init__(self, node, reference, timeout_s, attempts=1):
         super().__init__(daemon=True)
         self.node, self.reference, self._timeout_s = node, reference, timeout_s
+        self._attempts = attempts
         self.seconds = self.error = None
+        self.tries = 0
 
     def run(self):
         begun = time.monotonic()
-        try:
-            self.node.containerd.cri.pull(self.reference, self._timeout_s)
-        except rpc.RpcError as e:
-            self.error = e
+        while self.tries < self._attempts:
+            self.tries += 1
+            try:
+                self.node.containerd.cri.pull(self.reference, self._timeout_s)
+                self.error = None
+                break
+            except rpc.RpcError as e:
+                self.error = e
+            if not self.node.containerd.alive:
+                break
+            self._wait_tidy()
         self.seconds = time.monotonic() - begun
+
+    def _wait_tidy(self):
+        """What came before the failure is thrown away soon after it, and a try at once would find
+        it; the kubelet comes later."""
+        deadline = time.monotonic() + 5
+        try:
+            while self.node.containerd.services.ingests() and time.monotonic() < deadline:
+                time.sleep(0.05)
+        except rpc.RpcError:
+            pass  # it was killed
 
 
 class Crowd:
     """Pulls that begin together: (node, reference) of each. finish() waits for all of them."""
 
-    def __init__(self, pulls, timeout_s=60.0):
-        self.pulls = [Pull(node, reference, timeout_s) for node, reference in pulls]
-        for pull in self.pulls:
+    def __init__(self, pulls, timeout_s=60.0, attempts=1):
+        self.pulls, self._timeout_s, self._attempts = [], timeout_s, attempts
+        self.add(pulls)
+
+    def add(self, pulls):
+        """More of them, now."""
+        new = [Pull(node, reference, self._timeout_s, self._attempts) for node, reference in pulls]
+        self.pulls += new
+        for pull in new:
             pull.start()
 
     def finish(self):
@@ -107,17 +133,6 @@ def flights(node):
 def node_ids(nodes):
     """{node: its id, a number}"""
     return {node: int(debug(node, "cluster")["id"], 16) for node in nodes}
-
-
-def leader(nodes, digest):
-    """The node that fetches this digest from upstream: of those without a parent the one that has
-    most; None while nobody has a byte."""
-    best, best_bytes = None, 0
-    for node in nodes:
-        flight = flights(node).get(digest)
-        if flight and int(flight["parent"], 16) == 0 and flight["bytes"] > best_bytes:
-            best, best_bytes = node, flight["bytes"]
-    return best
 
 
 def feeder(nodes, digest):
