@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "advice.h"
 #include "base/log.h"
 #include "node.h"
 #include "socket_watch.h"
@@ -41,6 +42,7 @@ int cmd_registry(const struct registry_options *options)
 {
     static struct node node; /* outlives this function: see node_done about the loop */
     static struct socket_watch socket_watch;
+    static struct advice advice;
     struct error err;
     raise_descriptor_limit();
     tune_allocator();
@@ -59,7 +61,9 @@ int cmd_registry(const struct registry_options *options)
         return 1;
     }
     socket_watch_start(&socket_watch, &node);
+    advice_start(&advice, &node);
     loop_run(node.loop);
+    advice_stop(&advice);
     socket_watch_stop(&socket_watch);
     node_done(&node);
     log_info("ended");

@@ -88,9 +88,12 @@
 #define LIMIT_MANIFEST_READS 4 /* on the pool at once */
 #define LIMIT_WATCH_DEPTH 64   /* directories above a watched one; then -EINVAL */
 #define LIMIT_CRI_CONFIG_BYTES (1024 * 1024)
-#define LIMIT_STALE_SOCKET_MS 10000 /* without containerd on a socket whose file is gone: end */
-#define LIMIT_WATCH_RETRY_MS 5000   /* a watch that the kernel refuses: "list again" this often */
-#define LIMIT_INGEST_LOOK_MS 500    /* at open downloads, whether or not an event came */
+#define LIMIT_CRI_CONFIG_BYTES (1024 * 1024)
+#define LIMIT_ADVICE_SETTLE_MS 10000 /* images that come sooner say nothing */
+#define LIMIT_ADVICE_WAIT_MS 30000   /* an image came and containerd still has not asked: said */
+#define LIMIT_STALE_SOCKET_MS 10000  /* without containerd on a socket whose file is gone: end */
+#define LIMIT_WATCH_RETRY_MS 5000    /* a watch that the kernel refuses: "list again" this often */
+#define LIMIT_INGEST_LOOK_MS 500     /* at open downloads, whether or not an event came */
 
 /* --- gRPC (grpc, store/containerd.h) --- */
 #define LIMIT_GRPC_MESSAGE_BYTES (16 * 1024 * 1024)

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cri.pb-c.h"
 #include "grpc/methods.h"
 #include "introspection.pb-c.h"
 #include "store/containerd_private.h"
@@ -16,6 +17,40 @@
 
 /* Where containerd keeps contents when it does not say. */
 #define DEFAULT_CONTENT_ROOT "/var/lib/containerd/io.containerd.content.v1.content"
+
+/* --- what is said about its configuration: nothing here depends on it --- */
+
+static void status_message(struct grpc_call *call, const uint8_t *bytes, size_t n)
+{
+    struct containerd *c = CONTAINER_OF(call, struct containerd, ask_status);
+    if (cri_config_read(bytes, n, &c->cri_config, NULL) == 0) {
+        c->knows_cri_config = true;
+    }
+}
+
+/* Without CRI it is an error, and no concern of ours. */
+static void status_done(struct grpc_call *call, const struct grpc_status *status)
+{
+    (void)call;
+    (void)status;
+}
+
+static void ask_status(struct containerd *c)
+{
+    if (!grpc_call_active(&c->ask_status)) {
+        Cri__StatusRequest request = CRI__STATUS_REQUEST__INIT;
+        request.verbose = true;
+        c->ask_status.on_message = status_message;
+        c->ask_status.on_done = status_done;
+        (void)containerd_call(c, &c->ask_status, GRPC_CRI_STATUS, &request.base, false,
+                              LIMIT_GRPC_UNARY_MS);
+    }
+}
+
+const struct cri_config *containerd_cri_config(const struct containerd *c)
+{
+    return c->knows_cri_config ? &c->cri_config : NULL;
+}
 
 /* --- live --- */
 
@@ -68,6 +103,7 @@ void containerd_listing_ended(struct containerd *c)
                  LOG_STR("content", c->blobs.root.path), LOG_INT("images", c->images.records.count),
                  LOG_INT("blobs", inventory_blob_count(c->inventory)));
         connected_tell(c, true);
+        ask_status(c);
     }
     reader_kick(c->reader);
 }

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "io/loop.h"
+#include "store/cri_config.h"
 #include "store/inventory.h"
 
 struct containerd;
@@ -73,3 +74,7 @@ const char *containerd_problem(const struct containerd *c);
 struct containerd_counters containerd_counters(const struct containerd *c);
 const char *containerd_content_root(const struct containerd *c); /* "" while unknown */
 const char *containerd_version(const struct containerd *c);      /* "" while unknown */
+
+/* What its CRI plugin last said of its configuration; NULL while it has said nothing. Valid until
+ * the loop's next turn. */
+const struct cri_config *containerd_cri_config(const struct containerd *c);

@@ -84,7 +84,9 @@ struct containerd {
     bool was_live, listed_once; /* ever: listed; and the manifests among it read */
     struct error problem;
     char version[64];
-    struct grpc_call subscribe, ask_version, ask_plugins;
+    struct grpc_call subscribe, ask_version, ask_plugins, ask_status;
+    struct cri_config cri_config;
+    bool knows_cri_config;
     struct timer relist;
     uint64_t relist_at_ms;
     struct containerd_counters counters;
