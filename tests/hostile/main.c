@@ -113,6 +113,8 @@ int main(int argc, char **argv)
             printf("{\"sent\":%llu,\"sent_bytes\":%llu,\"back\":%llu,\"back_bytes\":%llu}\n",
                    (unsigned long long)h.sent, (unsigned long long)h.sent_bytes,
                    (unsigned long long)h.back, (unsigned long long)h.back_bytes);
+            gossip_seal_free(h.seal);
+            gossip_seal_free(h.opener);
             return 0;
         }
     }
