@@ -78,7 +78,7 @@ def test_the_default_arguments(defaults):
         "--bootstrap-kind=dns",
         "--dns-bootstrap-domain=spegel-bootstrap.spegel.svc.cluster.local.",
         "--data-dir=/var/lib/spegel", "--resolve-tags=true", "--prepend-existing=false",
-        "--debug-web-enabled=true",
+        "--debug-web-enabled=true", "--cold-rollout=true",
     }
 
 
@@ -281,6 +281,8 @@ def test_everything_at_once_reaches_the_registry_container(everything):
     assert flag_values(registry["args"], "--mirrored-registries") == ["https://docker.io",
                                                                      "https://ghcr.io"]
     assert flag_values(registry["args"], "--registry-filters") == [":latest$", "^docker\\.io/"]
+    assert flag_values(registry["args"], "--cold-rollout-exclude") == ["^private\\."]
+    assert "--cold-rollout=false" in registry["args"]
     assert flag_values(registry["args"], "--mirror-targets") == [*TARGETS, "http://192.0.2.7:5000"]
     assert set(registry["args"]) >= {"--cluster-label=blue", "--prepend-existing=true",
                                      "--advertise-addr=192.0.2.1", "--log-level=DEBUG"}

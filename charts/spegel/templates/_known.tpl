@@ -63,6 +63,8 @@ spegel.containerdMirrorAdd: {"kind": "bool", "default": true}
 spegel.configurationInitContainer: {"kind": "bool", "default": false}
 spegel.resolveTags: {"kind": "bool", "default": true}
 spegel.registryFilters: {"kind": "list"}
+spegel.coldRollout: {"kind": "bool", "default": true}
+spegel.coldRolloutExclude: {"kind": "list"}
 spegel.prependExisting: {"kind": "bool", "default": false}
 spegel.debugWebEnabled: {"kind": "bool", "default": true}
 spegel.clusterLabel: {"kind": "text", "default": ""}
