@@ -150,7 +150,7 @@ void gossip_challenge(struct gossip *g, const struct gossip_header *h,
 void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from)
 {
     struct gossip_packet p;
-    if (g->leaving) {
+    if (g->leaving || !gossip_may_answer(g)) {
         return;
     }
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);

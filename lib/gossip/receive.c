@@ -201,7 +201,7 @@ void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uin
     if (got < 0) {
         g->stats.drop_malformed++;
     }
-    if (c.accused && !g->leaving) {
+    if (c.accused && !g->leaving && gossip_may_answer(g)) {
         /* Whoever says it may have missed our answer to somebody else: once a packet, to its face.
          */
         struct gossip_packet p;

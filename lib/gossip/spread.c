@@ -133,6 +133,11 @@ bool gossip_in_a_rush(const struct gossip *g)
     return g->tokens < LIMIT_GOSSIP_BUCKET_BYTES / 2;
 }
 
+bool gossip_may_answer(const struct gossip *g)
+{
+    return g->tokens > -LIMIT_GOSSIP_BUCKET_BYTES / 4;
+}
+
 static void refill(struct gossip *g)
 {
     uint64_t passed_ms = g->now_ms - g->tokens_ms;

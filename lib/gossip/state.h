@@ -350,4 +350,7 @@ void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct 
 void gossip_wake_spreader(struct gossip *g);
 /* More is to be told than may be sent: the token bucket is half empty. */
 bool gossip_in_a_rush(const struct gossip *g);
+/* What thousands may ask for at the same time is answered a little longer than rumours are told,
+ * and then not: they ask again. */
+bool gossip_may_answer(const struct gossip *g);
 void gossip_spread_tick(struct gossip *g);

@@ -50,7 +50,7 @@ void gossip_hear_hash(struct gossip *g, struct gossip_member *peer, uint64_t clu
      * been still for a while. Where it never is, every few seconds anyway. */
     bool still = g->now_ms - g->hash_changed_ms >= DIFFERS_FOR_MS;
     if (cluster_hash == g->cluster_hash || g->now_ms < g->next_sync_ms || g->leaving ||
-        !(still || g->now_ms - g->last_sync_ms >= DIFFERS_ANYWAY_MS)) {
+        !gossip_may_answer(g) || !(still || g->now_ms - g->last_sync_ms >= DIFFERS_ANYWAY_MS)) {
         return;
     }
     g->next_sync_ms = g->now_ms + EVERY_MS;
@@ -126,6 +126,11 @@ void gossip_hear_sum(struct gossip *g, struct gossip_reader *r, const struct gos
     }
     if (r->failed) {
         g->stats.drop_malformed++;
+        return;
+    }
+    /* Who joins would find everything different, and is asked by everybody who notices. */
+    if (!gossip_may_answer(g) || (!g->ready && !g->snapshot_applied)) {
+        g->stats.drop_rate++;
         return;
     }
     gossip_bucket_hashes(g, bits, ours);
