@@ -173,4 +173,6 @@
 #define LIMIT_PROBE_HEAD_BYTES 4096 /* then closed */
 #define LIMIT_PROBE_HEAD_MS 5000    /* the same */
 #define LIMIT_PROBES_AT_ONCE 10
-#define LIMIT_PROBE_MS 1000 /* for one address to answer */
+#define LIMIT_CLEANUP_REPORTED 100 /* addresses named when cleanup-wait gives up */
+#define LIMIT_CLEANUP_REPORT_S 2   /* after a stop; then without a report */
+#define LIMIT_PROBE_MS 1000        /* for one address to answer */

@@ -166,6 +166,12 @@ static const struct flag cleanup_wait_flags[] = {
      .help = "How many rounds in a row must succeed."},
     {"period", FLAG_DURATION, AT(cleanup_wait_options, period_ms), .default_text = "2s",
      .placeholder = "DURATION", .min = 1, .help = "From one round to the next."},
+    {"stable-for", FLAG_DURATION, AT(cleanup_wait_options, stable_ms), .default_text = "0s",
+     .placeholder = "DURATION",
+     .help = "How long, besides, the same addresses must have answered, none coming or going."},
+    {"give-up-after", FLAG_DURATION, AT(cleanup_wait_options, limit_ms), .default_text = "0s",
+     .placeholder = "DURATION",
+     .help = "End in failure after this, with a list of what failed. 0s: never."},
     {0},
 };
 

@@ -35,6 +35,8 @@ struct cleanup_wait_options {
     char *probe_endpoint; /* host:port, as given: a bad one is an error at run time */
     uint32_t threshold;
     uint64_t period_ms;
+    uint64_t stable_ms; /* 0: the threshold alone counts */
+    uint64_t limit_ms;  /* 0: none */
 };
 
 enum bootstrap_kind {

@@ -15,14 +15,14 @@ def test_the_hooks_run_after_deletion_in_order_and_go_away(defaults):
 def test_the_wait_lasts_until_every_node_was_clean_for_the_stated_time(helm, defaults):
     pod = defaults[("Pod", "spegel-cleanup-wait")]["spec"]
     assert pod["containers"][0]["args"][2:] == [
-        "--probe-endpoint=spegel-cleanup.spegel.svc.cluster.local.:8080", "--period=2s",
-        "--threshold=15",
+        "--probe-endpoint=spegel-cleanup.spegel.svc.cluster.local.:8080", "--stable-for=30s",
+        "--give-up-after=270s",
     ]
-    assert pod["activeDeadlineSeconds"] == 270 and pod["restartPolicy"] == "Never"
-    for seconds, threshold in [(0, 1), (1, 1), (3, 2), (60, 30)]:
-        objects = render(helm, {"cleanup": {"stableSeconds": seconds}})
-        args = objects[("Pod", "spegel-cleanup-wait")]["spec"]["containers"][0]["args"]
-        assert args[-1] == f"--threshold={threshold}"
+    assert pod["activeDeadlineSeconds"] == 290 and pod["restartPolicy"] == "Never"
+    objects = render(helm, {"cleanup": {"stableSeconds": "5", "limitSeconds": 60}})
+    pod = objects[("Pod", "spegel-cleanup-wait")]["spec"]
+    assert pod["containers"][0]["args"][-2:] == ["--stable-for=5s", "--give-up-after=60s"]
+    assert pod["activeDeadlineSeconds"] == 80
 
 
 def test_hook_pods_go_where_an_instance_once_was_and_can_pull(helm):

@@ -207,7 +207,7 @@ def test_configuration_takes_flags_environment_and_old_names_alike(tmp_path):
         result = run("configuration", "--containerd-registry-config-path", str(path), *args,
                      env=env)
         assert result.returncode == 0, result.stderr
-        assert sorted(os.listdir(path)) == ["_backup", "docker.io", "r:5000"]
+        assert sorted(os.listdir(path)) == [".spegel", "_backup", "docker.io", "r:5000"]
         texts.add(((path / "docker.io/hosts.toml").read_text(),
                    (path / "r:5000/hosts.toml").read_text()))
         assert ("retired" in result.stderr) == (i == 2)
@@ -325,6 +325,32 @@ def test_cleanup_wait_gives_up_only_when_told():
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=5) == 1
+
+
+def test_cleanup_wait_wants_the_same_addresses_for_as_long_as_it_was_told(moody):
+    moody.moods = [200]
+    begun = time.monotonic()
+    result = run("cleanup-wait", "--probe-endpoint", f"127.0.0.1:{moody.server_port}",
+                 "--period=50ms", "--stable-for=1s")
+    assert result.returncode == 0
+    assert time.monotonic() - begun >= 1 and len(moody.seen) > 5
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["by-itself", "when-told"])
+def test_cleanup_wait_ends_with_a_list_of_what_failed(told):
+    process = subprocess.Popen(
+        [spegel.binary(), "cleanup-wait", "--probe-endpoint", f"127.0.0.1:{free_port()}",
+         "--period=20ms", *([] if told else ["--give-up-after=300ms"])], stderr=subprocess.PIPE,
+        text=True)
+    if told:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=10)[1]
+    assert process.returncode == 1
+    *_, failed, end = [json.loads(line) for line in said.splitlines()]
+    assert failed["msg"] == "not cleaned up" and failed["address"] == "127.0.0.1"
+    assert failed["err"] == "Connection refused"
+    assert end["level"] == "ERROR" and (end["addresses"], end["failed"]) == (1, 1)
 
 
 @pytest.mark.parametrize("endpoint", ["nowhere", "host:", ":8080", "host:99999", "::1:80"])
