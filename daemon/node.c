@@ -41,8 +41,9 @@ static void node_inventory_changed(void *arg, const struct inventory_change *cha
     if (!n->cluster) {
         return;
     }
-    if (n->cold && change->added && change->digest) {
-        cold_held(n->cold, change->digest);
+    if (change->added && change->digest) {
+        mirror_appeared(n->mirror, change->digest);
+        node_cold_held(n, change->digest);
     }
     if (change->added) {
         cluster_add(n->cluster, key);

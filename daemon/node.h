@@ -64,6 +64,7 @@ void node_leave(struct node *n);
 int node_start_cold(struct node *n, struct error *err);
 /* GET /debug/swarm: the leases that this node keeps for others, its own flights. 0 or -ENOMEM. */
 int node_write_swarm_json(const struct node *n, struct buf *json);
+void node_cold_held(const struct node *n, const struct digest *digest);
 /* What the core answers, and where the members are that it names. */
 void node_cold_answered(void *arg, const struct gossip_answer *answer);
 bool node_cold_member(void *arg, uint64_t id, struct mirror_holder *ret_holder);

@@ -39,6 +39,13 @@ static bool node_held(void *arg, const struct digest *digest)
     return inventory_blob(n->inventory, digest) != NULL;
 }
 
+void node_cold_held(const struct node *n, const struct digest *digest)
+{
+    if (n->cold) {
+        cold_held(n->cold, digest);
+    }
+}
+
 void node_cold_answered(void *arg, const struct gossip_answer *answer)
 {
     const struct node *n = arg;

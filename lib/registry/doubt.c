@@ -1,5 +1,7 @@
 #include "registry/doubt.h"
 
+#include <string.h>
+
 #include "base/limits.h"
 
 enum doubt_kind {
@@ -58,6 +60,11 @@ bool doubt_asked_from_start(struct doubt *d, const struct digest *digest, bool h
     return doubted > 0;
 }
 
+void doubt_appeared(struct doubt *d, const struct digest *digest)
+{
+    forget_stale(d, digest, true, 0);
+}
+
 static void raise_to(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
                      enum doubt_kind kind, uint64_t now_ms)
 {
@@ -106,6 +113,33 @@ bool doubt_is_doubted(const struct doubt *d, const struct digest *digest, const 
 {
     const struct mark *mark = marks_get(&d->marks, digest, node_id);
     return mark && mark->kind == DOUBT_DOUBTED && is_recent(mark, now_ms);
+}
+
+size_t doubt_whom(const struct doubt *d, const struct digest *digest, uint64_t now_ms,
+                  uint8_t (*ret_node_ids)[MARKS_NODE_BYTES], size_t max)
+{
+    size_t count, found = 0;
+    const struct mark *marks = marks_of(&d->marks, digest, &count);
+    for (size_t i = 0; i < count && found < max; i++) {
+        if (marks[i].kind == DOUBT_EXCLUDED ||
+            (marks[i].kind == DOUBT_DOUBTED && is_recent(&marks[i], now_ms))) {
+            memcpy(ret_node_ids[found++], marks[i].node_id, MARKS_NODE_BYTES);
+        }
+    }
+    return found;
+}
+
+bool doubt_is_young(const struct doubt *d, const struct digest *digest, uint64_t young_ms,
+                    uint64_t now_ms)
+{
+    size_t count;
+    const struct mark *marks = marks_of(&d->marks, digest, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (marks[i].kind >= DOUBT_DOUBTED && now_ms - marks[i].at_ms < young_ms) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool doubt_is_excluded(const struct doubt *d, const struct digest *digest, const uint8_t *node_id)

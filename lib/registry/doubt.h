@@ -31,6 +31,10 @@ void doubt_contributed(struct doubt *d, const struct digest *digest, const uint8
 /* The blob's last byte went to containerd: all who contributed have delivered. */
 void doubt_delivered(struct doubt *d, const struct digest *digest, uint64_t now_ms);
 
+/* It is in our store: what was delivered was right, and asking for it again later, when the image
+ * was removed, is no reason to doubt anybody. */
+void doubt_appeared(struct doubt *d, const struct digest *digest);
+
 /* What a hash said of bytes that came from this holder alone. */
 void doubt_verified(struct doubt *d, const struct digest *digest, const uint8_t *node_id,
                     bool match, uint64_t now_ms);
@@ -40,6 +44,12 @@ void doubt_suspect(struct doubt *d, const struct digest *digest, const uint8_t *
 
 bool doubt_is_doubted(const struct doubt *d, const struct digest *digest, const uint8_t *node_id,
                       uint64_t now_ms);
+/* Both kinds, the first `max` of them. */
+size_t doubt_whom(const struct doubt *d, const struct digest *digest, uint64_t now_ms,
+                  uint8_t (*ret_node_ids)[MARKS_NODE_BYTES], size_t max);
+/* Whether somebody became so within the last `young_ms`. */
+bool doubt_is_young(const struct doubt *d, const struct digest *digest, uint64_t young_ms,
+                    uint64_t now_ms);
 bool doubt_is_excluded(const struct doubt *d, const struct digest *digest, const uint8_t *node_id);
 
 /* The node restarted: it may have been repaired. */

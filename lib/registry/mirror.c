@@ -83,6 +83,11 @@ void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,
     own_check_start(&m->own_check, digest, fd, wrong, arg);
 }
 
+void mirror_appeared(struct mirror *m, const struct digest *digest)
+{
+    doubt_appeared(&m->doubt, digest);
+}
+
 void mirror_node_restarted(struct mirror *m, const uint8_t node_id[6])
 {
     doubt_forget_node(&m->doubt, node_id);

@@ -91,6 +91,9 @@ int mirror_write_holders(struct mirror *m, const struct digest *digest, struct b
 void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,
                       void (*wrong)(void *arg, const struct digest *digest), void *arg);
 
+/* This node's store has it now (the doubt rule). */
+void mirror_appeared(struct mirror *m, const struct digest *digest);
+
 /* A node came back with a new incarnation: copies of it that were found wrong may be right now. */
 void mirror_node_restarted(struct mirror *m, const uint8_t node_id[6]);
 

@@ -42,6 +42,26 @@ static void delivered_in_vain_is_doubted_for_ten_minutes(void **state)
     doubt_done(&d);
 }
 
+/* Pulled, removed, and pulled again within minutes. */
+static void what_appeared_in_the_store_was_right_though_it_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct doubt d;
+    struct digest x = numbered(1), y = numbered(2);
+    doubt_init(&d);
+    doubt_contributed(&d, &x, nodes[1], 1000);
+    doubt_delivered(&d, &x, 1000);
+    doubt_contributed(&d, &y, nodes[1], 1000);
+    doubt_delivered(&d, &y, 1000);
+    doubt_verified(&d, &x, nodes[2], false, 1000);
+    doubt_appeared(&d, &x);
+    assert_true(ask(&d, &x, false, 2000, 0)); /* node 2's copy is wrong, and stays so */
+    assert_false(doubt_is_doubted(&d, &x, nodes[1], 2000));
+    assert_true(doubt_is_excluded(&d, &x, nodes[2]));
+    assert_true(ask(&d, &y, false, 2000, 1));
+    doubt_done(&d);
+}
+
 static void asked_again_too_late_or_held_is_no_doubt(void **state)
 {
     (void)state;
@@ -145,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delivered_in_vain_is_doubted_for_ten_minutes),
+        cmocka_unit_test(what_appeared_in_the_store_was_right_though_it_is_asked_for_again),
         cmocka_unit_test(asked_again_too_late_or_held_is_no_doubt),
         cmocka_unit_test(pieces_count_only_when_the_end_was_reached),
         cmocka_unit_test(a_mismatch_excludes_until_restart_and_a_match_clears),
