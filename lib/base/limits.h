@@ -88,7 +88,6 @@
 #define LIMIT_MANIFEST_READS 4 /* on the pool at once */
 #define LIMIT_WATCH_DEPTH 64   /* directories above a watched one; then -EINVAL */
 #define LIMIT_CRI_CONFIG_BYTES (1024 * 1024)
-#define LIMIT_CRI_CONFIG_BYTES (1024 * 1024)
 #define LIMIT_ADVICE_SETTLE_MS 10000 /* images that come sooner say nothing */
 #define LIMIT_ADVICE_WAIT_MS 30000   /* an image came and containerd still has not asked: said */
 #define LIMIT_STALE_SOCKET_MS 10000  /* without containerd on a socket whose file is gone: end */
@@ -154,7 +153,9 @@
 #define LIMIT_COLD_CHILDREN 6      /* fed from one download at once; then 503: ask elsewhere */
 #define LIMIT_COLD_INGEST_MS 1500  /* for an ingest to appear; then nobody is fed from it */
 #define LIMIT_COLD_IDLE_MS 60000   /* a download that nobody waits for and that does not grow */
-#define LIMIT_COLD_AGAIN_MS 100 /* after all offered parents failed, the arbiter is asked again */
+#define LIMIT_COLD_AGAIN_MS 100  /* after all offered parents failed, the arbiter is asked again */
+#define LIMIT_SWARM_SLOW_MS 5000 /* a follower asks whether it might have a faster parent */
+#define LIMIT_COLD_DOUBT_MS 60000 /* after a doubt: whoever is granted asks upstream, not holders */
 #define LIMIT_SWARM_FIRST_BYTE_MS 20000 /* a follower waits for its first byte; then upstream */
 
 #define LIMIT_HOLDING_CHANGES (1024 * 1024) /* own contents, untold yet; more are not announced */

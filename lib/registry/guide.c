@@ -64,11 +64,11 @@ void guide_failed(struct guide *g, enum gossip_swarm_fault fault)
     }
 }
 
-static uint64_t id_of(const struct mirror_holder *holder)
+static uint64_t id_of(const uint8_t node_id[MARKS_NODE_BYTES])
 {
     uint64_t id = 0;
-    for (size_t i = 0; i < sizeof holder->node_id; i++) {
-        id = id << 8 | holder->node_id[i];
+    for (size_t i = 0; i < MARKS_NODE_BYTES; i++) {
+        id = id << 8 | node_id[i];
     }
     return id;
 }
@@ -79,7 +79,7 @@ void guide_flowing(struct guide *g, const struct mirror_holder *from, size_t byt
     if (g->running) {
         guide_stop(g);
         forget_stalled(&g->failed);
-        g->parent = id_of(from); /* another one may have been tried meanwhile */
+        g->parent = id_of(from->node_id); /* another one may have been tried meanwhile */
         cold_flight_set_parent(g->flight, g->parent);
     }
 }
@@ -241,13 +241,51 @@ static void guide_go_on(struct guide *g)
     }
 }
 
-/* Those whose copies were found wrong are passed over. */
-static bool may_be_asked(const struct guide *g, uint64_t id, struct mirror_holder *ret_holder)
+/* Nobody whose bytes were not what they should be, or might not have been: here somebody else, or
+ * upstream, can give them. */
+static bool is_doubted(const struct guide *g, const struct mirror_holder *holder)
+{
+    const struct doubt *d = &g->mirror->doubt;
+    const struct digest *digest = &g->want.query->digest;
+    return doubt_is_excluded(d, digest, holder->node_id) ||
+           doubt_is_doubted(d, digest, holder->node_id, loop_now_ms(g->mirror->loop));
+}
+
+/* Whoever gave the bytes had them from somebody: those who hold it all are no better until upstream
+ * has been asked again. */
+static void blame_doubted(struct guide *g)
+{
+    struct mirror *m = g->mirror;
+    const struct digest *digest = &g->want.query->digest;
+    struct mirror_holder holders[GOSSIP_SWARM_FAILED];
+    uint8_t ids[GOSSIP_SWARM_FAILED][MARKS_NODE_BYTES];
+    size_t count = doubt_whom(&m->doubt, digest, loop_now_ms(m->loop), ids, GOSSIP_SWARM_FAILED);
+    size_t known =
+        count ? m->config.lookup(m->config.arg, digest, NULL, holders, GOSSIP_SWARM_FAILED) : 0;
+    for (size_t i = 0; i < known; i++) {
+        add_failed(&g->failed, id_of(holders[i].node_id), GOSSIP_FAULT_LOST);
+    }
+    for (size_t i = 0; i < count; i++) {
+        add_failed(&g->failed, id_of(ids[i]), GOSSIP_FAULT_REFUSED);
+    }
+}
+
+/* One that is passed over is named as failed, or else the arbiter would offer it for ever. */
+static bool may_be_asked(struct guide *g, uint64_t id, struct mirror_holder *ret_holder)
 {
     const struct mirror *m = g->mirror;
-    const struct mirror_query *q = g->want.query;
-    return !has_failed(g, id) && m->config.member(m->config.arg, id, ret_holder) &&
-           !doubt_is_excluded(&m->doubt, &q->digest, ret_holder->node_id);
+    if (has_failed(g, id)) {
+        return false;
+    }
+    if (!m->config.member(m->config.arg, id, ret_holder)) {
+        add_failed(&g->failed, id, GOSSIP_FAULT_LOST);
+        return false;
+    }
+    if (is_doubted(g, ret_holder)) {
+        add_failed(&g->failed, id, GOSSIP_FAULT_REFUSED);
+        return false;
+    }
+    return true;
 }
 
 static void guide_try_next(struct guide *g)
@@ -304,6 +342,7 @@ int guide_start(struct guide *g, const struct want *want)
     g->parent = 0;
     int r = guide_begin(g, want);
     if (r == 0) {
+        blame_doubted(g);
         guide_ask(g);
     }
     return r;

@@ -240,9 +240,11 @@ static void transfer_look(void *arg)
         timer_start(&t->look_again, LIMIT_LOOKUP_AGAIN_MS) == 0) {
         return;
     }
-    if (count > retries) {
-        count = retries;
+    if (t->is_granted && t->hashes &&
+        doubt_is_young(&m->doubt, &t->key, LIMIT_COLD_DOUBT_MS, loop_now_ms(m->loop))) {
+        count = 0; /* upstream first; if that does not help for long, they are the last resort */
     }
+    count = count > retries ? retries : count;
     if (race_start(&t->race, m, &t->want, holders, count) < 0) {
         transfer_miss(t, t->is_granted ? "this node is to fetch it from upstream"
                          : known == 0  ? "no peer has it"

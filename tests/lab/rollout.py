@@ -10,6 +10,7 @@ import time
 from . import rpc, web
 
 MASK = (1 << 64) - 1
+RETRY_S = 1.0
 # The end of an access log line: "GET /path HTTP/1.1" 200 1234 "" "user agent"
 _ACCESS = re.compile(r'"(GET|HEAD) (\S+) HTTP/[\d.]+" (\d+) (\d+) ')
 
@@ -23,7 +24,7 @@ class Pull(threading.Thread):
         self.node, self.reference, self._timeout_s = node, reference, timeout_s
         self._attempts = attempts
         self.seconds = self.error = None
-        self.tries = 0
+        self.tries, self.errors = 0, []
 
     def run(self):
         begun = time.monotonic()
@@ -35,6 +36,7 @@ class Pull(threading.Thread):
                 break
             except rpc.RpcError as e:
                 self.error = e
+                self.errors.append(e)
             if not self.node.containerd.alive:
                 break
             self._wait_tidy()
@@ -42,7 +44,8 @@ class Pull(threading.Thread):
 
     def _wait_tidy(self):
         """What came before the failure is thrown away soon after it, and a try at once would find
-        it; the kubelet comes later."""
+        it. The kubelet comes after 10 s; a test has less time."""
+        time.sleep(RETRY_S)
         deadline = time.monotonic() + 5
         try:
             while self.node.containerd.services.ingests() and time.monotonic() < deadline:

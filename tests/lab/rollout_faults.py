@@ -106,7 +106,7 @@ class Scene:
         outflow = rollout.Outflow(self.upstream)
         if fault.before:
             fault.before(self)
-        pulls = rollout.Crowd([(n, self.reference) for n in self.first(fault)], timeout_s,
+        self.pulls = pulls = rollout.Crowd([(n, self.reference) for n in self.first(fault)], timeout_s,
                               self.attempts(fault))
         if fault.head_start:
             time.sleep(HEAD_START_S)
@@ -222,7 +222,12 @@ def freeze_feeder(scene, _pulls):
     scene.hit(scene.feeder()).daemon.freeze()
 
 
-def corrupt_leader(scene):
+def corrupt_layer(scene):
+    layer = scene.image.layers[-1]["digest"]
+    scene.proxies.append(Corrupter(scene.nodes[0].host, REGISTRY_PORT, layer))
+
+
+def corrupt_all(scene):
     scene.proxies.append(Corrupter(scene.nodes[0].host, REGISTRY_PORT))
 
 
@@ -267,7 +272,9 @@ FAULTS = {
     "arbiter frozen at first": Fault(before=freeze_first_arbiter),
     "arbiter partitioned": Fault(part_arbiter),
     "feeder frozen": Fault(freeze_feeder),
-    "leader corrupts": Fault(before=corrupt_leader, head_start=True),
+    "leader corrupts a layer": Fault(before=corrupt_layer, head_start=True),
+    # Each layer is fetched again, more than once where the failure of one ends the other's download.
+    "leader corrupts all": Fault(before=corrupt_all, head_start=True, upstream=3.0),
     "upstream away for 5 s": Fault(cut_upstream_for_a_while),
     "upstream gone": Fault(kill_upstream, ends_in_failure=True),
     "leader refused": Fault(before=refuse_leader, head_start=True),

@@ -97,13 +97,17 @@ class Proxy:
 
 
 class Corrupter(Proxy):
-    """Passes everything on, but turns over a byte of each blob that has so many."""
+    """Passes everything on, but turns over a byte of one blob, or of each that has so many."""
 
     OFFSET = 1_000_000
 
+    def __init__(self, host, port, digest=""):
+        self._digest = digest.encode()
+        super().__init__(host, port)
+
     def change(self, path, offset, body):
         at = self.OFFSET - offset
-        if b"/blobs/" not in path or not 0 <= at < len(body):
+        if b"/blobs/" + self._digest not in path or not 0 <= at < len(body):
             return body
         return body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1:]
 

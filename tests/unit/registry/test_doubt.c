@@ -119,6 +119,33 @@ static void a_mismatch_excludes_until_restart_and_a_match_clears(void **state)
     doubt_done(&d);
 }
 
+static void
+whom_to_leave_out_are_the_doubted_and_the_excluded_and_a_doubt_is_young_for_a_while(void **state)
+{
+    (void)state;
+    struct doubt d;
+    struct digest x = numbered(1), y = numbered(2);
+    uint8_t ids[4][MARKS_NODE_BYTES];
+    size_t fresh;
+    doubt_init(&d);
+    doubt_contributed(&d, &x, nodes[1], 0);
+    doubt_delivered(&d, &x, 0);
+    assert_int_equal(doubt_whom(&d, &x, 0, ids, 4), 0);
+    assert_true(doubt_asked_from_start(&d, &x, false, 100, &fresh));
+    doubt_contributed(&d, &x, nodes[2], 100);
+    doubt_verified(&d, &x, nodes[3], false, 100);
+    assert_int_equal(doubt_whom(&d, &x, 100, ids, 4), 2);
+    assert_memory_equal(ids[0], nodes[1], MARKS_NODE_BYTES);
+    assert_memory_equal(ids[1], nodes[3], MARKS_NODE_BYTES);
+    assert_int_equal(doubt_whom(&d, &x, 100, ids, 1), 1);
+    assert_int_equal(doubt_whom(&d, &x, 100 + LIMIT_DOUBT_MS, ids, 4), 1); /* the excluded stays */
+    assert_int_equal(doubt_whom(&d, &y, 100, ids, 4), 0);
+    assert_true(doubt_is_young(&d, &x, 50, 149));
+    assert_false(doubt_is_young(&d, &x, 50, 150));
+    assert_false(doubt_is_young(&d, &y, 50, 100));
+    doubt_done(&d);
+}
+
 static void the_tables_have_caps(void **state)
 {
     (void)state;
@@ -169,6 +196,8 @@ int main(void)
         cmocka_unit_test(asked_again_too_late_or_held_is_no_doubt),
         cmocka_unit_test(pieces_count_only_when_the_end_was_reached),
         cmocka_unit_test(a_mismatch_excludes_until_restart_and_a_match_clears),
+        cmocka_unit_test(
+            whom_to_leave_out_are_the_doubted_and_the_excluded_and_a_doubt_is_young_for_a_while),
         cmocka_unit_test(the_tables_have_caps),
         cmocka_unit_test(without_memory_remarks_are_lost_and_nothing_else),
     };
