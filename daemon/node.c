@@ -244,6 +244,7 @@ static int node_start_stores(struct node *n, struct error *err)
                                            .namespace = o->containerd_namespace,
                                            .content_path = o->containerd_content_path,
                                            .listed = node_contents_listed,
+                                           .connected = node_containerd_connected,
                                            .arg = n};
         return containerd_new(n->loop, n->inventory, &config, &n->containerd, err);
     }

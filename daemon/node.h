@@ -67,6 +67,7 @@ int node_write_swarm_json(const struct node *n, struct buf *json);
 void node_cold_held(const struct node *n, const struct digest *digest);
 /* What the core answers, and where the members are that it names. */
 void node_cold_answered(void *arg, const struct gossip_answer *answer);
+void node_containerd_connected(void *arg, bool is_connected);
 bool node_cold_member(void *arg, uint64_t id, struct mirror_holder *ret_holder);
 /* node.c: false when the holder has no address that this node can use. */
 bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,

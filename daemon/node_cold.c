@@ -54,6 +54,14 @@ void node_cold_answered(void *arg, const struct gossip_answer *answer)
     }
 }
 
+void node_containerd_connected(void *arg, bool is_connected)
+{
+    struct node *n = arg;
+    if (n->cold && !is_connected) {
+        cold_containerd_lost(n->cold);
+    }
+}
+
 bool node_cold_member(void *arg, uint64_t id, struct mirror_holder *ret_holder)
 {
     const struct node *n = arg;

@@ -351,6 +351,17 @@ void cold_held(struct cold *c, const struct digest *digest)
     }
 }
 
+void cold_containerd_lost(struct cold *c)
+{
+    LIST_EACH_SAFE (link, &c->flights) {
+        struct cold_flight *f = CONTAINER_OF(link, struct cold_flight, link);
+        flight_look(f);
+        if (f->requests == 0) {
+            flight_end(f, c->config.held(c->config.arg, &f->digest));
+        }
+    }
+}
+
 /* --- /debug/swarm --- */
 
 int cold_write_json(const struct cold *c, struct buf *json)

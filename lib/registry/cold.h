@@ -55,6 +55,9 @@ struct cold_counters *cold_counters(struct cold *c);
 void cold_answer(struct cold *c, const struct gossip_answer *answer);
 /* The store holds it by now. */
 void cold_held(struct cold *c, const struct digest *digest);
+/* The connection to containerd is lost: if it was killed, its downloads stay as they are, and would
+ * look like slow ones. What nobody asks for is given up; a new request begins anew. */
+void cold_containerd_lost(struct cold *c);
 /* The members of GET /debug/swarm's answer that are about this node's flights. 0 or -ENOMEM. */
 int cold_write_json(const struct cold *c, struct buf *json);
 
