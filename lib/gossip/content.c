@@ -383,7 +383,8 @@ static struct gossip_member *whom_to_ask(struct gossip *g, const struct gossip_m
     /* The teller has it; then the owner, who has it for sure; then anybody. */
     uint64_t id = m->wanted->tries % 3 == 0 ? m->wanted->teller : m->id;
     struct gossip_member *peer = gossip_members_get(&g->members, id);
-    if (m->wanted->tries % 3 == 2 || !peer || peer == g->me || !gossip_member_is_live(peer)) {
+    if (m->wanted->tries % 3 == 2 || !peer || peer == g->me || !gossip_member_is_live(peer) ||
+        !gossip_shares_family(g, peer)) {
         return gossip_random_members(g, NULL, &peer, 1) ? peer : NULL;
     }
     return peer;

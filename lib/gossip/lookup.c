@@ -45,7 +45,7 @@ size_t gossip_lookup(const struct gossip *g, uint64_t key, struct gossip_holder 
     }
     while (max > 0 && compared < COMPARED_MAX && gossip_index_walk_next(&walk, &slot)) {
         const struct gossip_member *m = g->members.by_slot[slot];
-        if (!m || !m->selectable || m->registry_port == 0) {
+        if (!m || !m->selectable || m->registry_port == 0 || !gossip_shares_family(g, m)) {
             continue;
         }
         compared++;

@@ -329,7 +329,8 @@ size_t gossip_random_members(struct gossip *g, const struct gossip_member *excep
     /* Guesses first, which is fair; in a table of mostly dead, a walk from a random place. */
     for (size_t guess = 0; guess < max * 8 && found < max && g->live > 1; guess++) {
         struct gossip_member *m = g->members.by_slot[gossip_random(g) % g->members.slots];
-        bool take = m && m != g->me && m != except && gossip_member_is_live(m) && !m->tcp_only;
+        bool take =
+            m && m != g->me && m != except && gossip_member_is_live(m) && gossip_can_hear(g, m);
         for (size_t i = 0; i < found; i++) {
             take = take && ret_members[i] != m;
         }
@@ -340,7 +341,7 @@ size_t gossip_random_members(struct gossip *g, const struct gossip_member *excep
     size_t slots = g->members.slots, start = slots ? gossip_random(g) % slots : 0;
     for (size_t k = 0; k < slots && found == 0 && g->live > 1; k++) {
         struct gossip_member *m = g->members.by_slot[(start + k) % slots];
-        if (m && m != g->me && m != except && gossip_member_is_live(m) && !m->tcp_only) {
+        if (m && m != g->me && m != except && gossip_member_is_live(m) && gossip_can_hear(g, m)) {
             ret_members[found++] = m;
         }
     }

@@ -49,7 +49,7 @@ void gossip_probe_now(struct gossip *g, struct gossip_member *m)
             free_probe = &g->probes[i];
         }
     }
-    if (!free_probe || !gossip_member_is_live(m) || g->leaving || m->tcp_only) {
+    if (!free_probe || !gossip_member_is_live(m) || g->leaving || !gossip_can_hear(g, m)) {
         return;
     }
     struct gossip_addr to = gossip_member_addr(g, m);
@@ -79,7 +79,7 @@ static bool shuffle(struct gossip *g)
     g->probe_cursor = g->probe_count = 0;
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
-        if (m != g->me && gossip_member_is_live(m) && !m->tcp_only) {
+        if (m != g->me && gossip_member_is_live(m) && gossip_can_hear(g, m)) {
             size_t at = gossip_random(g) % (g->probe_count + 1);
             g->probe_order[g->probe_count++] = g->probe_order[at];
             g->probe_order[at] = m->slot;

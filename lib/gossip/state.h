@@ -181,6 +181,17 @@ void gossip_alive_of(const struct gossip *g, const struct gossip_member *m,
 /* Where to send; no family when we share none. */
 struct gossip_addr gossip_member_addr(const struct gossip *g, const struct gossip_member *m);
 bool gossip_has_own_addr(const struct gossip *g);
+/* Whether it can hear us: not where it has no UDP, or IPv6 alone and we IPv4 alone. Others that
+ * both of us hear say how it is. */
+static inline bool gossip_shares_family(const struct gossip *g, const struct gossip_member *m)
+{
+    return (m->families & g->me->families) || (m->families && !g->me->families);
+}
+
+static inline bool gossip_can_hear(const struct gossip *g, const struct gossip_member *m)
+{
+    return !m->tcp_only && gossip_shares_family(g, m);
+}
 /* Up to max distinct live members but us and `except`, at random. */
 size_t gossip_random_members(struct gossip *g, const struct gossip_member *except,
                              struct gossip_member **ret_members, size_t max);

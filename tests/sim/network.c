@@ -70,14 +70,22 @@ static uint64_t leaves_us(struct sim *s, struct sim_node *n, size_t len)
     return n->link.free_us;
 }
 
+/* Which of a node's addresses speaks to that one; NULL: none of its family. */
+static const struct gossip_addr *speaks(const struct sim_node *n, const struct gossip_addr *to)
+{
+    return n->addr.family == to->family    ? &n->addr
+           : n->addr6.family == to->family ? &n->addr6
+                                           : NULL;
+}
+
 static void arrive(struct sim *s, const struct sim_node *from, size_t to, uint64_t at_us,
                    const struct gossip_send *send, bool stolen)
 {
     struct sim_item *item = sim_item_new(SIM_PACKET, to, send->bytes, send->len);
-    item->from = from->addr;
+    item->from = *speaks(from, &send->to);
     item->from.port = SIM_GOSSIP_PORT;
     if (stolen) {
-        item->from.ip[3] ^= 0x80;
+        item->from.ip[item->from.family == GOSSIP_IPV4 ? 3 : 1] ^= 0x80;
     }
     sim_push(s, at_us, item);
 }
@@ -92,7 +100,8 @@ void sim_send(struct sim *s, struct sim_node *from, const struct gossip_send *se
         sim_violation(s, "node %u sent %u bytes", from->number, send->len);
     }
     uint64_t left_us = leaves_us(s, from, send->len);
-    if (!to || send->to.port != SIM_GOSSIP_PORT || is_cut(s, from, to) || left_us == UINT64_MAX ||
+    if (!to || !speaks(from, &send->to) || send->to.port != SIM_GOSSIP_PORT ||
+        is_cut(s, from, to) || left_us == UINT64_MAX ||
         (s->net.mtu && send->len + SIM_UDP_BYTES > s->net.mtu) || s->net.udp_blocked ||
         from->udp_blocked || to->udp_blocked) {
         return;
@@ -127,7 +136,8 @@ void sim_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch 
     }
     *item->fetch = *fetch;
     item->asker = asker->number;
-    bool reachable = to && !is_cut(s, asker, to) && !is_cut(s, to, asker) && !s->net.tcp_blocked;
+    bool reachable = to && speaks(asker, &fetch->from) && !is_cut(s, asker, to) &&
+                     !is_cut(s, to, asker) && !s->net.tcp_blocked;
     if (reachable && fetch->from.port == SIM_REGISTRY_PORT) {
         item->node = to->number;
     } else {

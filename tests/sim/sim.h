@@ -73,8 +73,8 @@ struct sim_node {
     const char *label;
     uint8_t ring[3][GOSSIP_KEY_BYTES]; /* the key file */
     size_t ring_keys;
-    struct gossip_addr addr;
-    uint64_t id, boot; /* persisted; id 0: none yet */
+    struct gossip_addr addr, addr6; /* the second one of dual-stack nodes */
+    uint64_t id, boot;              /* persisted; id 0: none yet */
     uint64_t wake_us;
     const struct gossip *armed; /* the life the timer is for */
     int64_t skew_ms;            /* of its wall clock */
@@ -160,6 +160,8 @@ void sim_stall(struct sim *s, size_t node, uint64_t ms); /* does not run; packet
 /* The node's key file changes, and is read. */
 void sim_set_keys(struct sim *s, size_t node, const uint8_t (*keys)[GOSSIP_KEY_BYTES],
                   size_t count);
+/* Besides its IPv4 address, or instead of it; before its start. */
+void sim_give_ipv6(struct sim *s, size_t node, bool alone);
 void sim_forget_disk(struct sim *s, size_t node); /* a new id at the next start */
 void sim_event(struct sim *s, size_t node, struct gossip_event *event);
 struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* a running one; NULL */

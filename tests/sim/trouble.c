@@ -338,6 +338,54 @@ static void run_clock_steps(struct sim *s)
     sim_settle(s);
 }
 
+/* A third each of IPv4 alone, IPv6 alone and both: the first two cannot hear one another, but are
+ * members all the same, known by way of the third. */
+static void run_dual_stack(struct sim *s)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        if (i % 3) {
+            sim_give_ipv6(s, i, i % 3 == 2);
+        }
+    }
+    sim_start_with_content(s, 20);
+    sim_run(s, 15000);
+    for (size_t i = 0; i < s->node_count; i++) {
+        uint64_t key = s->nodes[i].own_key, id = s->nodes[i].id;
+        for (size_t k = 1; k < s->node_count; k += 3) { /* those with both */
+            if (k != i && !sim_finds(s, k, key, id)) {
+                sim_violation(s, "node %zu has both, and does not find node %zu", k, i);
+            }
+        }
+    }
+    sim_run(s, 60000); /* nobody is taken for dead for not being heard */
+    for (size_t i = 0; i < s->node_count; i++) {
+        struct gossip_stats stats;
+        gossip_stats(s->nodes[i].core, &stats);
+        if (stats.suspicions > 0) {
+            sim_violation(s, "node %zu suspected somebody", i);
+        }
+    }
+    sim_kill(s, 1);
+    sim_measure_exclusion(s, 1, SIM_EXCLUDED_MS + 1000);
+    sim_start(s, 1, 5);
+    sim_measure_join(s, 1, 3 * SIM_JOINED_MS);
+}
+
+static void run_ipv6(struct sim *s)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        sim_give_ipv6(s, i, true);
+    }
+    s->net.mtu = 1280;
+    sim_start_with_content(s, 20);
+    sim_run(s, 8000);
+    sim_announce_some(s, 10, SIM_VISIBLE_MS);
+    sim_kill(s, 0);
+    sim_measure_exclusion(s, 0, SIM_EXCLUDED_MS);
+    sim_start(s, 0, 5);
+    sim_settle(s);
+}
+
 /* One key replaces another, file by file over a minute for each of the three steps. */
 static void run_key_rotation(struct sim *s)
 {
@@ -394,6 +442,8 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"gc", "500 keys go at once on half of the nodes", 16, run_gc, false},
     {"address-reuse", "new nodes and other clusters at old addresses", 10, run_address_reuse,
      false},
+    {"ipv6", "addresses of IPv6 alone", 15, run_ipv6, false},
+    {"dual-stack", "IPv4 alone, IPv6 alone, both", 15, run_dual_stack, false},
     {"clock-steps", "wall clocks jump by up to a day", 8, run_clock_steps, false},
     {"key-rotation", "one key replaces another, node by node", 12, run_key_rotation, false},
     {0},

@@ -39,10 +39,26 @@ static void addr_of(size_t number, struct gossip_addr *ret_addr)
 struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr)
 {
     size_t number = (size_t)addr->ip[2] * 100 + addr->ip[3] - 1;
+    if (addr->family == GOSSIP_IPV6) {
+        number = (size_t)addr->ip[14] << 8 | addr->ip[15];
+        return addr->ip[0] == 0xfd && number < s->node_count ? &s->nodes[number] : NULL;
+    }
     bool ours = addr->family == GOSSIP_IPV4 && addr->ip[0] == 10 && addr->ip[1] == 0;
     return ours && addr->ip[3] > 0 && addr->ip[3] <= 100 && number < s->node_count
                ? &s->nodes[number]
                : NULL;
+}
+
+void sim_give_ipv6(struct sim *s, size_t node, bool alone)
+{
+    struct sim_node *n = &s->nodes[node];
+    n->addr6 = (struct gossip_addr){.family = GOSSIP_IPV6,
+                                    .ip = {0xfd, [14] = (uint8_t)(node >> 8), (uint8_t)node},
+                                    .port = SIM_GOSSIP_PORT};
+    if (alone) {
+        n->addr = n->addr6;
+        n->addr6.family = GOSSIP_NO_ADDR;
+    }
 }
 
 static void note_id(struct sim *s, const struct sim_node *n)
@@ -305,7 +321,7 @@ static void be_born(struct sim *s, struct sim_node *n)
                                    .key_count = n->ring_keys,
                                    .id = n->id,
                                    .boot_ms = n->boot,
-                                   .self = {.addrs = {n->addr},
+                                   .self = {.addrs = {n->addr, n->addr6},
                                             .gossip_port = SIM_GOSSIP_PORT,
                                             .registry_port = SIM_REGISTRY_PORT},
                                    .now_ms = s->now_us / 1000,
