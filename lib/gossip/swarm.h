@@ -22,8 +22,14 @@
  * itself keeps the question until it has it. Not those the asker says have failed it, not those
  * that receive, directly or through others, from the asker, not at depth LIMIT_SWARM_DEPTH, not
  * with LIMIT_SWARM_CHILDREN already. The asker's own parent first, if nothing is wrong with it;
- * then same zone, fewest children, least depth, most bytes; in another zone, depth before children.
- * Those who were found silent come last.
+ * then those with fewer than two children, so that the tree is two wide and a third child is for
+ * when there is nobody else; of these same zone, least depth, fewest children, most bytes. Those
+ * who were found silent, or who receive several times slower than the fastest, come last.
+ *
+ * The second arbiter, while it stands in for the first, offers nobody whose parent it only
+ * supposes: the two might lead members in a circle. Where packets are lost that can still happen;
+ * nothing comes then, so they ask, and the arbiter who has heard whose bytes each receives offers
+ * none of them to another.
  *
  * When nobody can be offered: WAIT, if some have no room, or if some refused the asker, for at most
  * LIMIT_SWARM_BEGIN_MS of refusals; else GRANT.
@@ -40,6 +46,8 @@
  * that was wrongly taken for lost and grows is a second leader, which is harmless. */
 #pragma once
 
+#include "base/limits.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +59,9 @@ enum gossip_swarm_fault {
     GOSSIP_FAULT_REFUSED, /* it said no, or come later */
     GOSSIP_FAULT_STALLED, /* it gives nothing and keeps the connection; it may be tried on */
     GOSSIP_FAULT_LOST,    /* it could not be reached, or broke the connection */
+    GOSSIP_FAULT_SLOW,    /* no fault: it gives, and the asker asks whether others might give more.
+                             To be asked each LIMIT_SWARM_SLOW_MS about the parent one follows; the
+                             answer is that parent first, unless it is much slower than others */
 };
 
 /* The question, GOSSIP_WANT. Exactly one answer follows for each `ask` within
@@ -112,8 +123,8 @@ struct gossip_flight {
 struct gossip_lease_view {
     uint64_t key, leader; /* 0: none at the moment */
     uint64_t age_ms, leader_heard_ms_ago, leader_bytes;
-    uint32_t followers; /* of them, by depth: */
-    uint32_t depths[8]; /* [0] counts leaders */
+    uint32_t followers;                     /* of them, by depth: */
+    uint32_t depths[LIMIT_SWARM_DEPTH + 2]; /* [0] counts leaders; the last, all deeper ones */
 };
 
 struct gossip_swarm_stats {

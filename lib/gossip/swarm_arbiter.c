@@ -9,6 +9,9 @@
 /* Those that wait are told to come so seldom that they are at most so many a second in all. */
 #define RETRIES_PER_S 2000
 #define RETRY_MAX_MS 2000
+#define RATE_MIN_MS 500 /* between two looks at how far a copy has come */
+#define RATES_MIN 3     /* and so many before the figure means anything */
+#define ORDER_MS 100
 
 static void revoke(struct gossip *g, struct gossip_part *p)
 {
@@ -167,6 +170,12 @@ bool gossip_arbiter_want(struct gossip *g, uint64_t asker, const struct gossip_w
     if (g->now_ms - lease->swept_ms >= SWEEP_MIN_MS) {
         gossip_lease_sweep(g, lease);
     }
+    if (lease->order_ms == 0 || g->now_ms - lease->order_ms >= ORDER_MS) {
+        uint64_t ids[2];
+        gossip_swarm_arbiters(g, want->key, ids);
+        lease->is_first = ids[0] == g->me->id;
+        lease->order_ms = g->now_ms;
+    }
     hear_faults(g, p, want);
     struct gossip_answer answer = {.ask = want->ask, .key = want->key};
     if (!answer_new(g, p, want, &answer)) {
@@ -225,9 +234,34 @@ static void follow(struct gossip *g, struct gossip_part *p, uint64_t parent_id)
     gossip_part_follow(p, parent); /* no parent, a loop: nobody's, and not offered */
 }
 
+/* Of copies that stand still nothing is learnt: that is a stall, and there are rules for those. */
+static void measure(struct gossip *g, struct gossip_part *p, uint64_t bytes)
+{
+    uint64_t passed_ms = g->now_ms - p->rated_ms;
+    if (p->rated_ms && passed_ms < RATE_MIN_MS) {
+        return;
+    }
+    if (p->rated_ms && p->rated_bytes && bytes > p->rated_bytes) {
+        uint64_t rate = (bytes - p->rated_bytes) * 1000 / passed_ms;
+        p->rate = p->rates ? (p->rate + rate) / 2 : rate;
+        p->rates = p->rates < RATES_MIN ? (uint8_t)(p->rates + 1) : RATES_MIN;
+        if (p->rates == RATES_MIN && p->rate > p->lease->best_rate) {
+            p->lease->best_rate = p->rate;
+        }
+    }
+    p->rated_ms = g->now_ms;
+    p->rated_bytes = bytes;
+}
+
+uint64_t gossip_part_rate(const struct gossip_part *p)
+{
+    return p->rates == RATES_MIN ? p->rate : 0;
+}
+
 static void grow(struct gossip *g, struct gossip_part *p, const struct gossip_renew *renew)
 {
     bool grew = renew->bytes != p->bytes;
+    measure(g, p, renew->bytes);
     gossip_part_become(p, renew->state == GOSSIP_FLIGHT_GROWING ? GOSSIP_PART_GROWING
                                                                 : GOSSIP_PART_WAITING);
     p->grew_ms = grew ? g->now_ms : p->grew_ms;

@@ -5,15 +5,20 @@
 /* Holders compared for one answer, beginning anywhere: there is near, idle company among them. */
 #define HOLDERS_MAX 256
 #define CHAIN_MAX 64
+/* Of so many children one is as good as another; more only when there is nobody else. */
+#define EASY_CHILDREN 2
 /* What a sibling must have more than a parent that stalls, to be worth a move. */
 #define AHEAD_BYTES (8 * 1024 * 1024)
+/* How many times faster somebody else must be to be worth a move. */
+#define SLOW_RATIO 4
 
 enum standing { STANDS, LEANS, FALLEN };
 
 struct candidate {
-    uint64_t id, rank, bytes;
+    uint64_t id, rank, bytes, rate;
     uint8_t depth;
-    bool holds;
+    bool holds, grows;
+    bool wide; /* only one more who has to share */
 };
 
 struct search {
@@ -26,6 +31,8 @@ struct search {
     struct candidate best[GOSSIP_SWARM_OFFERS];
     size_t count;
     struct gossip_part *stalled_parent; /* may be tried on */
+    struct candidate stalled;
+    struct gossip_part *slow_parent; /* is there a faster one? */
 };
 
 static const struct gossip_member *member_of(const struct gossip *g, struct gossip_part *p)
@@ -164,20 +171,29 @@ static void insert(struct search *x, const struct candidate *c)
     x->best[at] = *c;
 }
 
-/* Lower is better. Within a zone breadth comes last, since every further child costs all of them
- * their share of the uplink while depth costs moments; into another zone depth comes last, since a
- * whole zone may grow from there. */
+/* Lower is better. The tree grows level by level and two wide: depth costs moments, one write of
+ * 1 MiB per hop, but a third child costs all below its parent a third of their rate where upstream
+ * is as fast as the uplink; that is worse than another zone. */
 static uint64_t rank(const struct search *x, const struct gossip_member *m,
                      const struct candidate *c, unsigned children, bool doubtful)
 {
     bool far = strcmp(m->zone, x->zone) != 0;
     bool deep = c->depth + 1U + x->height > LIMIT_SWARM_DEPTH;
-    uint64_t mib = c->bytes >> 20, width = far ? c->depth : children;
-    uint64_t then = far ? children : c->depth;
+    unsigned wide = children < EASY_CHILDREN ? 0 : children - EASY_CHILDREN + 1;
+    uint64_t mib = c->bytes >> 20;
     mib = mib < (1U << 28) ? mib : (1U << 28) - 1;
-    return (uint64_t)doubtful << 62 | (uint64_t)deep << 61 | (uint64_t)far << 60 |
-           (width & 0xff) << 52 | (then & 0xff) << 44 | ((1U << 28) - 1 - mib) << 16 |
-           (gossip_mix(c->id ^ x->asker->place.id) & 0xffff);
+    return (uint64_t)doubtful << 62 | (uint64_t)deep << 61 | (uint64_t)(wide & 0xff) << 53 |
+           (uint64_t)far << 52 | (uint64_t)c->depth << 44 |
+           (uint64_t)(children < EASY_CHILDREN ? children : 0) << 40 |
+           ((UINT64_C(1) << 28) - 1 - mib) << 12 | (gossip_mix(c->id ^ x->asker->place.id) & 0xfff);
+}
+
+/* Whether it is where it is taken to be. One that was only named has yet to say so itself; and
+ * while two arbiters answer, the second must not lead somebody in a circle that the first has
+ * begun. */
+static bool is_sure(const struct gossip_lease *lease, const struct gossip_part *p)
+{
+    return p->state != GOSSIP_PART_NAMED && (lease->is_first || p->confirmed || p->leads);
 }
 
 /* Somebody whose copy can be had: by this asker, too? */
@@ -191,25 +207,35 @@ static void consider(struct search *x, const struct gossip_member *m, struct gos
     choice->live++;
     if (fault == GOSSIP_FAULT_STALLED && !c->holds && p->bytes <= x->want->bytes &&
         gossip_part_quiet_ms(x->g, p) < LIMIT_SWARM_SILENT_MS) {
-        x->stalled_parent = own_parent ? p : x->stalled_parent;
-        c->rank = UINT64_MAX - !own_parent; /* better than nobody */
-        insert(x, c);
+        if (own_parent) {
+            x->stalled_parent = p;
+            x->stalled = *c;
+        } else {
+            c->rank = UINT64_MAX; /* better than nobody */
+            insert(x, c);
+        }
         return;
     }
-    if (fault >= 0) {
+    if (fault == GOSSIP_FAULT_SLOW && own_parent) {
+        x->slow_parent = p;
+    } else if (fault >= 0 && fault != GOSSIP_FAULT_SLOW) {
         choice->refused += fault == GOSSIP_FAULT_REFUSED && !c->holds;
         return;
     }
     if (children >= LIMIT_SWARM_CHILDREN || c->depth >= LIMIT_SWARM_DEPTH ||
         c->depth + 1U + x->height > 2 * LIMIT_SWARM_DEPTH ||
-        (p && p->state == GOSSIP_PART_NAMED && !c->holds)) {
+        (p && !c->holds && !is_sure(x->asker->lease, p))) {
         choice->full++;
         return;
     }
-    bool doubtful =
+    c->grows = c->holds || x->g->now_ms - p->grew_ms < LIMIT_SWARM_SILENT_MS;
+    c->wide = children >= EASY_CHILDREN;
+    c->rate = p && !c->holds ? gossip_part_rate(p) : x->asker->lease->best_rate;
+    bool silent =
         p && !c->holds &&
         (p->blamed_ms > p->heard_ms || x->g->now_ms - p->heard_ms >= 2 * LIMIT_SWARM_SILENT_MS);
-    c->rank = own_parent && !doubtful ? 0 : rank(x, m, c, children, doubtful);
+    bool slow = c->rate && c->rate * SLOW_RATIO < x->asker->lease->best_rate;
+    c->rank = own_parent && !silent ? 0 : rank(x, m, c, children, silent || slow);
     insert(x, c);
 }
 
@@ -255,16 +281,40 @@ static void consider_parts(struct search *x)
     }
 }
 
-/* The fault lies above the asker's parent, unless somebody else has come much further. */
-static bool stays(const struct search *x)
+/* The fault lies above the asker's parent, unless somebody else has come much further and still
+ * grows. */
+static bool stays_with_stalled(const struct search *x)
 {
-    const struct gossip_part *parent = x->stalled_parent;
-    for (size_t i = 0; parent && i < x->count; i++) {
-        if (x->best[i].bytes > parent->bytes + AHEAD_BYTES && x->best[i].id != parent->place.id) {
+    for (size_t i = 0; x->stalled_parent && i < x->count; i++) {
+        if (x->best[i].grows && x->best[i].bytes > x->stalled.bytes + AHEAD_BYTES) {
             return false;
         }
     }
-    return parent != NULL;
+    return x->stalled_parent != NULL;
+}
+
+/* The first that is much faster than the asker's parent and has something to give; else x->count.
+ */
+static size_t faster(const struct search *x)
+{
+    uint64_t rate = gossip_part_rate(x->slow_parent);
+    for (size_t i = 0; i < x->count && rate; i++) {
+        const struct candidate *c = &x->best[i];
+        if (c->id != x->slow_parent->place.id && c->grows && !c->wide &&
+            c->rate >= rate * SLOW_RATIO && c->bytes > x->want->bytes + AHEAD_BYTES) {
+            return i;
+        }
+    }
+    return x->count;
+}
+
+static void put_first(struct search *x, size_t at)
+{
+    for (; at > 0 && at < x->count; at--) {
+        struct candidate c = x->best[at];
+        x->best[at] = x->best[at - 1];
+        x->best[at - 1] = c;
+    }
 }
 
 void gossip_choice_begin(const struct gossip *g)
@@ -284,14 +334,13 @@ void gossip_choose(const struct gossip *g, struct gossip_part *asker,
     x.height = mark_below(asker, g->swarm->choice);
     consider_holders(&x);
     consider_parts(&x);
-    ret_choice->stay = stays(&x);
-    for (size_t i = 0; i < x.count; i++) {
-        bool first = ret_choice->stay && x.best[i].id == x.stalled_parent->place.id;
-        for (size_t at = i; first && at > 0; at--) {
-            struct candidate c = x.best[at];
-            x.best[at] = x.best[at - 1];
-            x.best[at - 1] = c;
-        }
+    ret_choice->stay = stays_with_stalled(&x);
+    if (x.stalled_parent) {
+        x.count -= x.count == GOSSIP_SWARM_OFFERS;
+        x.best[x.count++] = x.stalled;
+        put_first(&x, ret_choice->stay ? x.count - 1 : 0);
+    } else if (x.slow_parent && faster(&x) < x.count) {
+        put_first(&x, faster(&x));
     }
     for (size_t i = 0; i < x.count; i++) {
         ret_choice->offers[i].id = x.best[i].id;

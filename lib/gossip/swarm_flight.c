@@ -24,12 +24,12 @@ static void weigh(uint64_t key, uint64_t id, uint64_t ids[2])
 void gossip_swarm_arbiters(const struct gossip *g, uint64_t key, uint64_t ret_ids[2])
 {
     ret_ids[0] = ret_ids[1] = 0;
-    if (g->contents_listed && !g->leaving) {
+    if (g->contents_listed && !g->leaving && !g->me->tcp_only) {
         weigh(key, g->me->id, ret_ids);
     }
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
-        if (m->selectable) {
+        if (m->selectable && !m->tcp_only) {
             weigh(key, m->id, ret_ids);
         }
     }
@@ -97,7 +97,7 @@ void gossip_flight_said(struct gossip *g, const struct gossip_flight *flight)
     struct map_node *node = map_get(&s->flights, &flight->key, sizeof(flight->key));
     struct gossip_own_flight *f =
         node ? CONTAINER_OF(node, struct gossip_own_flight, by_key) : NULL;
-    bool held = flight->state == GOSSIP_FLIGHT_HELD, gone = flight->state == GOSSIP_FLIGHT_GONE;
+    bool held = flight->state == GOSSIP_FLIGHT_HELD;
     bool is_new = !f;
     if (is_new && held) {
         return; /* nobody was told of it; the index will */
@@ -116,7 +116,7 @@ void gossip_flight_said(struct gossip *g, const struct gossip_flight *flight)
     tell(g, f);
     if (held) {
         forget(s, f);
-    } else if (changed && (gone || flight->parent == 0)) {
+    } else if (changed) {
         again(g, f, g->now_ms + REPEAT_MS);
     }
 }
@@ -148,7 +148,7 @@ void gossip_flights_member_changed(struct gossip *g, const struct gossip_member 
         struct gossip_own_flight *f = CONTAINER_OF(link, struct gossip_own_flight, link);
         uint64_t first = f->arbiters[0], key = f->flight.key;
         bool was = m->id == first || m->id == f->arbiters[1];
-        bool is = m->selectable &&
+        bool is = m->selectable && !m->tcp_only &&
                   (f->arbiters[1] == 0 || weight(key, m->id) > weight(key, f->arbiters[1]));
         if (was || is) {
             gossip_swarm_arbiters(g, key, f->arbiters);

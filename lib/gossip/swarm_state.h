@@ -64,6 +64,8 @@ struct gossip_part {
     bool leads, revoked;
     bool confirmed; /* it said itself whose bytes it receives; else that lapses */
     uint64_t bytes, granted_bytes;
+    uint64_t rate, rated_bytes, rated_ms; /* how fast it grew; gossip_part_rate */
+    uint8_t rates;
     uint64_t since_ms, heard_ms, grew_ms, granted_ms;
     uint64_t blamed_ms;           /* somebody last said that it gives nothing; 0: nobody */
     uint64_t lost_by;             /* who said first that it cannot be reached */
@@ -86,6 +88,9 @@ struct gossip_lease {
     struct list link;       /* in gossip_swarm.lease_list */
     uint64_t key, leader;   /* 0: nobody just now */
     uint64_t since_ms, swept_ms;
+    uint64_t best_rate; /* of any part, ever */
+    uint64_t order_ms;  /* when was looked whether */
+    bool is_first;      /* this node is the first arbiter; else it stands in */
     struct list parts;
     size_t part_count, asking;
 };
@@ -151,6 +156,8 @@ void gossip_asks_tick(struct gossip *g);
 /* False: no room; no answer then. */
 bool gossip_arbiter_want(struct gossip *g, uint64_t asker, const struct gossip_want *want,
                          struct gossip_answer *ret_answer);
+/* How fast its copy grew lately, in bytes per second; 0 unknown. */
+uint64_t gossip_part_rate(const struct gossip_part *p);
 void gossip_arbiter_renew(struct gossip *g, uint64_t sender, const struct gossip_renew *renew);
 
 /* --- swarm_choose.c --- */

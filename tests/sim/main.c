@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const struct sim_scenario *const tables[] = {sim_story_scenarios, sim_trouble_scenarios,
-                                                    sim_scale_scenarios, sim_daemon_scenarios};
+                                                    sim_scale_scenarios, sim_daemon_scenarios,
+                                                    sim_rollout_scenarios};
 
 struct options {
     const char *name;

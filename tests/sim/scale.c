@@ -10,7 +10,7 @@
 /* As after a long life together: everybody knows everybody and everything, and there is no news.
  * Growing by gossip alone costs each pair a record, which at thousands would be most of a run; so
  * each is handed the same snapshot, by the functions that take one. */
-static void grow(struct sim *s)
+void sim_grow(struct sim *s)
 {
     struct gossip *founder;
     struct gossip_config config = {
@@ -65,7 +65,7 @@ static void steady_traffic(struct sim *s, uint64_t ms)
 /* Traffic of a cluster where nothing happens, then announcements, crashes and joins. */
 static void run_scale(struct sim *s)
 {
-    grow(s);
+    sim_grow(s);
     s->calm_us = s->now_us;
     steady_traffic(s, 20000);
     sim_announce_some(s, 20, 5000);
@@ -84,7 +84,7 @@ static void run_scale(struct sim *s)
 
 static void run_scale_lossy(struct sim *s, unsigned loss)
 {
-    grow(s);
+    sim_grow(s);
     s->net.loss = loss;
     sim_run(s, 15000); /* every node learns how lossy its links are */
     s->calm_us = s->now_us - 20000000;
@@ -105,7 +105,7 @@ static void run_scale_loss30(struct sim *s)
 
 static void run_scale_crash_loss5(struct sim *s)
 {
-    grow(s);
+    sim_grow(s);
     s->net.loss = 50;
     sim_run(s, 15000);
     for (size_t i = 0; i < 5 && i + 5 < s->node_count; i++) {
@@ -157,7 +157,7 @@ static void run_scale_rollout(struct sim *s)
     struct watch w = {.max = 4000};
     w.all = calloc(w.max, sizeof(*w.all));
     CHECK(w.all);
-    grow(s);
+    sim_grow(s);
     sim_run(s, 5000);
     sim_traffic_begin(s);
     for (int layer = 0; layer < 12; layer++) {
@@ -199,7 +199,7 @@ static void run_scale_join(struct sim *s)
     size_t joiners = 3, rest = s->node_count - joiners;
     CHECK(s->node_count > joiners);
     s->node_count = rest;
-    grow(s);
+    sim_grow(s);
     s->node_count = rest + joiners;
     s->join_bytes = 0;
     for (size_t i = rest; i < s->node_count; i++) {
@@ -223,7 +223,7 @@ static void run_scale_rolling(struct sim *s)
     for (size_t i = 0; i < s->node_count; i++) {
         sim_add_random(s, i, 150);
     }
-    grow(s);
+    sim_grow(s);
     sim_run(s, 5000);
     for (size_t first = 0; first < s->node_count; first += batch) {
         size_t end = first + batch < s->node_count ? first + batch : s->node_count;
@@ -250,7 +250,7 @@ static void run_scale_rolling(struct sim *s)
 
 static void run_scale_partition(struct sim *s)
 {
-    grow(s);
+    sim_grow(s);
     sim_run(s, 5000);
     sim_split(s, 2);
     sim_run(s, 60000);

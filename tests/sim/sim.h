@@ -12,6 +12,7 @@
  *     report.c     what main.c prints
  *     scenarios.c, trouble.c, scale.c, daemons.c   what happens to clusters; stories.c is what they
  *                  share
+ *     rollout*.c   content nobody has, pulled by all at once
  *     keys.c       what nodes have, and what they are told to have
  *     bench.c      one core with thousands of members: memory and look-up time */
 #pragma once
@@ -138,6 +139,8 @@ struct sim {
     uint32_t rumours_max, behind_max, fetches_max;
     uint64_t fetched_sets, fetched_bytes, served_busy;
     uint64_t core_cpu_ns, node_us; /* spent in cores; lived by nodes */
+
+    struct rollout *rollout; /* NULL: nobody pulls anything */
 };
 
 /* --- world.c --- */
@@ -253,6 +256,10 @@ void sim_live_on(struct sim *s);
 /* Group by number mod `groups`; 1: together. */
 void sim_split(struct sim *s, unsigned groups);
 
+/* --- scale.c --- */
+/* All start, and know everybody and everything at once. */
+void sim_grow(struct sim *s);
+
 /* --- scenarios.c, trouble.c, scale.c --- */
 struct sim_scenario {
     const char *name, *story;
@@ -264,6 +271,10 @@ extern const struct sim_scenario sim_story_scenarios[]; /* each ends with a NULL
 extern const struct sim_scenario sim_trouble_scenarios[];
 extern const struct sim_scenario sim_scale_scenarios[];
 extern const struct sim_scenario sim_daemon_scenarios[];
+
+/* --- rollout.c, rollouts.c: see rollout.h --- */
+void sim_rollout_answer(struct sim *s, size_t node, const struct gossip_answer *answer);
+extern const struct sim_scenario sim_rollout_scenarios[];
 
 /* --- bench.c --- */
 /* A core with `nodes` members of `keys` digests each; prints its memory, what a snapshot of it

@@ -141,6 +141,9 @@ void sim_event(struct sim *s, size_t node, struct gossip_event *event)
     for (size_t i = 0; i < s->effects.fetch_count; i++) {
         sim_fetch(s, n, &s->effects.fetches[i]);
     }
+    for (size_t i = 0; s->rollout && i < s->effects.answer_count; i++) {
+        sim_rollout_answer(s, node, &s->effects.answers[i]);
+    }
     if (s->effects.persist) {
         n->id = gossip_identity(n->core).id;
         n->boot = gossip_identity(n->core).boot_ms;

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY UINT64_C(0x1234)
 #define SELF 0x100
 
 struct desk {
     struct gossip *g;
     struct gossip_effects effects;
+    uint64_t key; /* one of which it is the first arbiter */
     uint32_t ask, sequence;
 };
 
@@ -53,6 +53,9 @@ static inline void desk_open(struct desk *d, uint64_t members)
     for (uint64_t id = 1; id <= members; id++) {
         desk_member(d, id, "a");
     }
+    for (uint64_t ids[2] = {0}; ids[0] != SELF;) {
+        gossip_swarm_arbiters(d->g, ++d->key, ids);
+    }
 }
 
 static inline void desk_close(struct desk *d)
@@ -77,8 +80,8 @@ static inline void desk_gone(struct desk *d, uint64_t id)
 
 static inline void desk_holds(struct desk *d, uint64_t id)
 {
-    uint64_t key = KEY;
-    gossip_take_set(d->g, gossip_members_get(&d->g->members, id), 2, gossip_mix(KEY), &key, 1);
+    uint64_t key = d->key;
+    gossip_take_set(d->g, gossip_members_get(&d->g->members, id), 2, gossip_mix(d->key), &key, 1);
 }
 
 struct failed {
@@ -89,7 +92,7 @@ struct failed {
 static inline struct gossip_answer desk_want_failed(struct desk *d, uint64_t id, uint64_t bytes,
                                                     const struct failed *failed, size_t count)
 {
-    struct gossip_want want = {.key = KEY, .ask = ++d->ask, .bytes = bytes};
+    struct gossip_want want = {.key = d->key, .ask = ++d->ask, .bytes = bytes};
     struct gossip_answer answer = {.kind = GOSSIP_SWARM_NONE};
     for (size_t i = 0; i < count; i++) {
         want.failed[i].id = failed[i].id;
@@ -98,7 +101,7 @@ static inline struct gossip_answer desk_want_failed(struct desk *d, uint64_t id,
     want.failed_count = (uint8_t)count;
     if (gossip_arbiter_want(d->g, id, &want, &answer)) {
         assert_int_equal(answer.ask, want.ask);
-        assert_true(answer.key == KEY && answer.kind != GOSSIP_SWARM_NONE);
+        assert_true(answer.key == d->key && answer.kind != GOSSIP_SWARM_NONE);
     }
     return answer;
 }
@@ -117,7 +120,7 @@ static inline struct gossip_answer desk_fault(struct desk *d, uint64_t id, uint6
 
 static inline void desk_renew_full(struct desk *d, uint64_t id, struct gossip_renew renew)
 {
-    renew.key = KEY;
+    renew.key = d->key;
     renew.sequence = ++d->sequence;
     gossip_arbiter_renew(d->g, id, &renew);
 }

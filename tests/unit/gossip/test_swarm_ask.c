@@ -128,8 +128,9 @@ static void all_agree_on_the_arbiter_and_follow_whom_it_says(void **state)
     assert_int_equal(answer_to(own)->offers[0].id, id_of(0));
     town_run(&t, 2);
     assert_int_equal(kind_of(second), GOSSIP_SWARM_OFFER);
-    assert_int_equal(answer_to(second)->offers[0].id, id_of(4));
-    assert_int_equal(answer_to(second)->offers[0].depth, 1);
+    assert_int_equal(answer_to(second)->offers[0].id, id_of(0));
+    assert_int_equal(answer_to(second)->offers[1].id, id_of(4));
+    assert_int_equal(answer_to(second)->offers[1].depth, 1);
     flies(1, key, GOSSIP_FLIGHT_GROWING, id_of(4), MIB);
     town_run(&t, 2);
     /* Both arbiters know. */
