@@ -50,10 +50,9 @@ def test_a_killed_node_is_chosen_by_nobody_within_seconds(lossy):
 def test_a_node_that_stands_still_for_two_seconds_is_not_purged_and_comes_back(lossy):
     measured = lossy.freeze(1)
     assert_as_simulated("freeze", lossy.loss, measured)
-    if not untimed():
-        assert measured["deaths"] == 0
-        # At 30 % loss a ping is given 1.5 s: 2 s are nearly over before anybody suspects.
-        assert lossy.loss or measured["out"] > 7
+    # How many no longer chose it by then is chance: 2 s are about what a suspicion takes, and at 30 %
+    # loss a ping alone is given 1.5 s.
+    assert untimed() or measured["deaths"] == 0
 
 
 def test_two_halves_become_one_again(lossy):
