@@ -56,7 +56,7 @@ static void forget_stalled(struct gossip_want *list)
     list->failed_count = (uint8_t)kept;
 }
 
-void guide_failed(struct guide *g, enum gossip_swarm_fault fault)
+static void guide_failed(struct guide *g, enum gossip_swarm_fault fault)
 {
     if (g->parent) {
         add_failed(&g->failed, g->parent, fault);
@@ -73,14 +73,41 @@ static uint64_t id_of(const uint8_t node_id[MARKS_NODE_BYTES])
     return id;
 }
 
-void guide_flowing(struct guide *g, const struct mirror_holder *from, size_t bytes)
+static void guide_reviewed(struct cold_ask *ask, const struct gossip_answer *answer)
 {
+    struct guide *g = CONTAINER_OF(ask, struct guide, review);
+    if (answer->kind == GOSSIP_SWARM_OFFER && !g->running && g->better &&
+        answer->offers[0].id != g->parent && !has_failed(g, answer->offers[0].id)) {
+        g->answer = *answer;
+        g->next = 0;
+        g->better(g);
+    }
+}
+
+static void guide_review(struct guide *g, const struct want *want)
+{
+    struct gossip_want asked = g->failed;
+    add_failed(&asked, g->parent, GOSSIP_FAULT_SLOW);
+    asked.key = cold_flight_key(g->flight);
+    asked.bytes = (uint64_t)want->first;
+    g->review.answered = guide_reviewed;
+    cold_ask_start(g->cold, &g->review, &asked);
+}
+
+void guide_flowing(struct guide *g, const struct want *want, const struct mirror_holder *from,
+                   size_t bytes)
+{
+    uint64_t now_ms = loop_now_ms(g->mirror->loop);
     cold_counters(g->cold)->bytes_followed += bytes;
     if (g->running) {
         guide_stop(g);
         forget_stalled(&g->failed);
         g->parent = id_of(from->node_id); /* another one may have been tried meanwhile */
         cold_flight_set_parent(g->flight, g->parent);
+    } else if (now_ms - g->reviewed_ms >= LIMIT_SWARM_SLOW_MS) {
+        g->reviewed_ms = now_ms;
+        cold_ask_end(g->cold, &g->review);
+        guide_review(g, want);
     }
 }
 
@@ -88,6 +115,9 @@ void guide_flowing(struct guide *g, const struct mirror_holder *from, size_t byt
 
 void guide_stop(struct guide *g)
 {
+    if (g->cold) {
+        cold_ask_end(g->cold, &g->review);
+    }
     if (g->running) {
         g->running = false;
         cold_ask_end(g->cold, &g->ask);
@@ -100,18 +130,21 @@ void guide_stop(struct guide *g)
 static void guide_end(struct guide *g, enum guide_end why)
 {
     guide_stop(g);
-    if (why == GUIDE_GRANTED) {
-        cold_flight_set_parent(g->flight, 0);
-    }
+    g->parent = 0;
+    /* It is upstream's now, whatever the reason: nobody's child, and others may be sent here. */
+    cold_flight_set_parent(g->flight, 0);
     g->ended(g, why);
 }
 
 /* --- asking --- */
 
+/* Not beyond our patience. The timer is in the heap while the guide runs, or has just fired: there
+ * is room for it. */
 static void guide_wait(struct guide *g, uint64_t ms)
 {
-    /* It was in the heap when this began, so there is room for it. */
-    (void)timer_start(&g->timer, ms);
+    uint64_t now_ms = loop_now_ms(g->mirror->loop);
+    uint64_t left_ms = g->until_ms > now_ms ? g->until_ms - now_ms : 0;
+    (void)timer_start(&g->timer, ms < left_ms ? ms : left_ms);
 }
 
 /* Where our client goes on: what it has of the content. */
@@ -136,7 +169,24 @@ static void guide_ask(struct guide *g)
     struct gossip_want want = g->failed;
     want.key = cold_flight_key(g->flight);
     want.bytes = guide_offset(g);
+    guide_wait(g, LIMIT_NO_PROGRESS_MS); /* for an answer that is lost */
     cold_ask_start(g->cold, &g->ask, &want);
+}
+
+static void guide_unanswered(struct guide *g)
+{
+    cold_counters(g->cold)->unanswered++;
+    if (g->parent) { /* it may still be good */
+        guide_wait(g, LIMIT_NO_PROGRESS_MS);
+    } else {
+        guide_end(g, GUIDE_NOBODY);
+    }
+}
+
+static uint64_t wait_ms(const struct gossip_answer *answer)
+{
+    uint64_t ms = answer->retry_ms > 0 ? answer->retry_ms : LIMIT_SWARM_WAIT_MS;
+    return ms < LIMIT_COLD_WAIT_MAX_MS ? ms : LIMIT_COLD_WAIT_MAX_MS;
 }
 
 static void guide_answered(struct cold_ask *ask, const struct gossip_answer *answer)
@@ -150,15 +200,10 @@ static void guide_answered(struct cold_ask *ask, const struct gossip_answer *ans
         return;
     case GOSSIP_SWARM_WAIT:
         counters->waited++;
-        guide_wait(g, answer->retry_ms > 0 ? answer->retry_ms : LIMIT_SWARM_WAIT_MS);
+        guide_wait(g, wait_ms(answer));
         return;
     case GOSSIP_SWARM_NONE:
-        counters->unanswered++;
-        if (g->parent) { /* it may still be good */
-            guide_wait(g, LIMIT_NO_PROGRESS_MS);
-        } else {
-            guide_end(g, GUIDE_NOBODY);
-        }
+        guide_unanswered(g);
         return;
     case GOSSIP_SWARM_OFFER:
         break;
@@ -173,11 +218,13 @@ static void guide_answered(struct cold_ask *ask, const struct gossip_answer *ans
     guide_try_next(g);
 }
 
-/* Either it is time to ask again, or the parent has been silent for long. */
+/* It is time to ask again, or the parent has been silent for long, or the answer is. */
 static void guide_timer_fired(void *arg)
 {
     struct guide *g = arg;
     if (g->ask.number) {
+        cold_ask_end(g->cold, &g->ask);
+        guide_unanswered(g);
         return;
     }
     if (g->parent) {
@@ -203,6 +250,7 @@ static void on_attempt_ready(struct attempt *a)
     g->attempt = NULL;
     guide_stop(g);
     forget_stalled(&g->failed);
+    g->reviewed_ms = loop_now_ms(g->mirror->loop);
     counters->followed++;
     g->won(g, a);
 }
@@ -348,6 +396,16 @@ int guide_start(struct guide *g, const struct want *want)
     return r;
 }
 
+int guide_change(struct guide *g, const struct want *want)
+{
+    cold_counters(g->cold)->switched++;
+    int r = guide_begin(g, want);
+    if (r == 0) {
+        guide_try_next(g);
+    }
+    return r;
+}
+
 int guide_stalled(struct guide *g, const struct want *want)
 {
     CHECK(!g->running && g->won && g->ended);
@@ -356,4 +414,14 @@ int guide_stalled(struct guide *g, const struct want *want)
         guide_timer_fired(g);
     }
     return r;
+}
+
+int guide_lost(struct guide *g, const struct mirror_holder *source, const struct want *want)
+{
+    add_failed(&g->failed, id_of(source->node_id), GOSSIP_FAULT_LOST);
+    if (g->running && g->attempt) {
+        return 0; /* another one is being tried already */
+    }
+    guide_stop(g);
+    return guide_start(g, want);
 }

@@ -34,7 +34,10 @@ struct guide { /* embedded; zero before guide_start */
     struct buf *log; /* members of the JSON array detail.attempts; may be NULL */
     void (*won)(struct guide *g, struct attempt *winner); /* the winner is the callee's */
     void (*ended)(struct guide *g, enum guide_end why);
+    void (*better)(struct guide *g); /* from guide_flowing on: call guide_change; may be NULL */
     void *arg;
+    struct cold_ask review; /* whether the parent that won is much slower than others */
+    uint64_t reviewed_ms;
     bool running;
 };
 
@@ -45,8 +48,14 @@ int guide_start(struct guide *g, const struct want *want);
 /* The parent that won gives nothing: is it to be left? The caller keeps its connection until won or
  * ended, and says guide_flowing if bytes come after all. 0 or -ENOMEM. */
 int guide_stalled(struct guide *g, const struct want *want);
-/* The parent that won gave bytes: whatever was being asked about it is settled. */
-void guide_flowing(struct guide *g, const struct mirror_holder *from, size_t bytes);
-/* The parent that won is not to be asked again, unless nobody else is left. */
-void guide_failed(struct guide *g, enum gossip_swarm_fault fault);
+/* The parent that won gave bytes, `want` is what is left: whatever was being asked about it is
+ * settled. Each LIMIT_SWARM_SLOW_MS the arbiter is asked for a much faster one, and `better` called
+ * when there is one. */
+void guide_flowing(struct guide *g, const struct want *want, const struct mirror_holder *from,
+                   size_t bytes);
+/* Inside `better`, with the old parent let go: won or ended follow. 0 or -ENOMEM. */
+int guide_change(struct guide *g, const struct want *want);
+/* The parent that won broke: another one is looked for, from want's `first` on; what guide_stalled
+ * began goes on. The same callbacks; 0 or -ENOMEM. */
+int guide_lost(struct guide *g, const struct mirror_holder *source, const struct want *want);
 void guide_stop(struct guide *g); /* not running: fine */

@@ -5,7 +5,8 @@
  *   race.c        several holders, the first good one wins
  *   guide.c       cold rollouts: the parents that the arbiter names, one after the other
  *   attempt.c     one holder asked; verdict.c judges its head
- *   relay.c       a large body on its way, and who goes on when a holder fails
+ *   relay.c       a large body on its way; relay_source.c who goes on when a holder fails
+ *   givers.c      whose bytes it was made of
  *   tell.c        a doubted holder is told; own_check.c is what it then does
  *   doubt.c, marks.c, budget.c, head_times.c  what is remembered */
 #pragma once

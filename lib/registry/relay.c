@@ -9,164 +9,9 @@
 
 #include "base/check.h"
 #include "base/limits.h"
-#include "registry/givers.h"
-#include "registry/mirror_internal.h"
+#include "registry/relay_internal.h"
 
 #define FLOWING_BYTES (64 * 1024) /* one read brought this much: more is right behind it */
-
-struct relay {
-    struct body body;
-    struct mirror *mirror;
-    const struct mirror_query *query;
-    struct want want;       /* what is still to be taken: first moves */
-    struct attempt *source; /* NULL while the next one is being looked for */
-    struct race race;
-    int error;    /* no holder is left, or the hash was wrong */
-    bool waiting; /* write returned 0: our client reads and we have nothing */
-    uint64_t waiting_since_ms;
-    struct timer wait;
-
-    bool copies; /* through `buffer` rather than a pipe */
-    struct pipe_pair pipe;
-    char *buffer; /* LIMIT_RELAY_COPY_BYTES, owned */
-    size_t buffered_from, buffered_to;
-    bool hashes;
-    struct digester *digester; /* NULL: not hashed, or done */
-
-    struct givers givers;
-    struct guide *guide; /* NULL: not by the cold path, or that is over */
-
-    void (*over)(void *arg, int status);
-    void *arg;
-};
-
-/* --- holders: one fails, another goes on --- */
-
-static void on_source_readable(struct attempt *a);
-
-static void relay_take_source(struct relay *r, struct attempt *winner)
-{
-    attempt_free(r->source);
-    r->source = winner;
-    winner->on_readable = on_source_readable;
-    winner->arg = r;
-    givers_add(&r->givers, &winner->holder);
-}
-
-static void on_race_won(struct race *race, struct attempt *winner)
-{
-    struct relay *r = CONTAINER_OF(race, struct relay, race);
-    relay_take_source(r, winner);
-    r->mirror->counters.resumed++;
-    conn_wake(r->body.conn);
-}
-
-static void on_race_lost(struct race *race)
-{
-    struct relay *r = CONTAINER_OF(race, struct relay, race);
-    r->error = -EIO;
-    conn_wake(r->body.conn);
-}
-
-static void relay_look_among_holders(struct relay *r)
-{
-    struct mirror_holder holders[RACE_HOLDERS];
-    struct digest key;
-    size_t known;
-    mirror_key(r->query, &key);
-    size_t count = mirror_holders(r->mirror, r->query, &key, holders, RACE_HOLDERS, &known);
-    r->race = (struct race){.won = on_race_won, .lost = on_race_lost};
-    if (race_start(&r->race, r->mirror, &r->want, holders, count) < 0) {
-        r->error = -EIO;
-    }
-}
-
-static void relay_source_failed(struct relay *r)
-{
-    struct mirror *m = r->mirror;
-    struct digest key;
-    m->counters.peer_errors++;
-    mirror_key(r->query, &key);
-    mirror_mark_failed(m, r->query, &key, &r->source->holder);
-    m->config.unreachable(m->config.arg, r->source->holder.node_id);
-    attempt_free(r->source);
-    r->source = NULL;
-    if (r->guide) {
-        guide_stop(r->guide);
-        guide_failed(r->guide, GOSSIP_FAULT_LOST);
-        if (guide_start(r->guide, &r->want) == 0) {
-            return;
-        }
-    }
-    relay_look_among_holders(r);
-}
-
-static void on_guide_won(struct guide *g, struct attempt *winner)
-{
-    struct relay *r = g->arg;
-    relay_take_source(r, winner);
-    r->mirror->counters.resumed++;
-    conn_wake(r->body.conn);
-}
-
-static void on_guide_ended(struct guide *g, enum guide_end why)
-{
-    struct relay *r = g->arg;
-    (void)why;
-    r->guide = NULL;
-    attempt_free(r->source);
-    r->source = NULL;
-    relay_look_among_holders(r);
-    conn_wake(r->body.conn);
-}
-
-/* First for bytes below the low-water mark, which wake nobody, then for a stall. */
-static void relay_wait_fired(void *arg)
-{
-    struct relay *r = arg;
-    if (!r->waiting || !r->source) {
-        return;
-    }
-    uint64_t waited_ms = loop_now_ms(r->mirror->loop) - r->waiting_since_ms;
-    uint64_t limit_ms = LIMIT_NO_PROGRESS_MS;
-    if (waited_ms < LIMIT_RELAY_LINGER_MS) {
-        limit_ms = LIMIT_RELAY_LINGER_MS;
-    } else if (peer_has_bytes(r->source->exchange) != 0) {
-        conn_wake(r->body.conn);
-        return;
-    } else {
-        peer_set_low_water(r->source->exchange, 1);
-    }
-    if (waited_ms < limit_ms && timer_start(&r->wait, limit_ms - waited_ms) == 0) {
-        return;
-    }
-    r->mirror->counters.stalled++;
-    if (r->guide) { /* which goes on by itself, until bytes come */
-        if (!r->guide->running && guide_stalled(r->guide, &r->want) < 0) {
-            relay_source_failed(r);
-        }
-        return;
-    }
-    relay_source_failed(r);
-    if (r->error) {
-        conn_wake(r->body.conn);
-    }
-}
-
-/* Fewer, larger portions of a body that has far to go: half the CPU of taking each packet. */
-static void relay_watch_source(struct relay *r)
-{
-    bool far = peer_left(r->source->exchange) >= 2 * (int64_t)LIMIT_RELAY_LOW_WATER_BYTES;
-    peer_set_low_water(r->source->exchange, far ? LIMIT_RELAY_LOW_WATER_BYTES : 1);
-    peer_watch(r->source->exchange, true);
-}
-
-static void on_source_readable(struct attempt *a)
-{
-    struct relay *r = a->arg;
-    r->waiting = false;
-    conn_wake(r->body.conn);
-}
 
 /* --- bytes in --- */
 
@@ -239,7 +84,7 @@ static int relay_fill(struct relay *r)
     if (n > 0) {
         r->want.first += n;
         if (r->guide) {
-            guide_flowing(r->guide, &r->source->holder, (size_t)n);
+            guide_flowing(r->guide, &r->want, &r->source->holder, (size_t)n);
         }
         return 1;
     }
@@ -382,14 +227,7 @@ int relay_start(struct mirror *m, struct conn *c, int status, const struct buf *
         return failed;
     }
     relay_take_source(r, source);
-    /* A source found among those who hold it all has no guide behind it. */
-    if (guide && guide->parent) {
-        r->guide = guide;
-        guide->won = on_guide_won;
-        guide->ended = on_guide_ended;
-        guide->arg = r;
-        guide->log = NULL;
-    }
+    relay_take_guide(r, guide);
     int64_t length = r->want.last - r->want.first + 1;
     server_respond_body(c, status, fields, length, &r->body);
     return 0;
