@@ -2,8 +2,10 @@
  *
  *     receive.c    a datagram: envelope, sender, messages
  *     membership.c alive, suspect, dead, left: what changes when
+ *     hosts.c      where they are, and some at random
  *     identity.c   our own id and boot, and others who use them
  *     probe.c      who answers pings
+ *     apply.c      others' changes of their sets
  *     content.c    sets: local changes, others' changes, what to pull
  *     fetch.c      bulk asked for over HTTP
  *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
@@ -234,6 +236,13 @@ void gossip_take_set(struct gossip *g, struct gossip_member *m, uint32_t version
 void gossip_pull_by(struct gossip *g, uint64_t at_ms); /* somebody's turn comes then */
 void gossip_content_tick(struct gossip *g);
 uint64_t gossip_content_wake_ms(const struct gossip *g);
+
+/* What is wanted of it, if that is held now, is no more. */
+void gossip_caught_up(struct gossip *g, struct gossip_member *m);
+
+/* --- apply.c --- */
+/* Whatever of the kept changes follows on what is held. 0; -EBADMSG: they do not fit; -ENOMEM. */
+int gossip_apply_waiting(struct gossip *g, struct gossip_member *m);
 
 /* --- fetch.c --- */
 /* 0 or the fetch's id; 0 when no more may be open or nobody can be asked there. */

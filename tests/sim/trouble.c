@@ -1,5 +1,5 @@
 /* trouble.c - worse networks, many nodes at once, places and times that change. */
-#include "sim.h"
+#include "paths.h"
 
 #include <string.h>
 
@@ -126,88 +126,6 @@ static void run_partition_25h(struct sim *s)
     sim_run(s, 25 * 3600 * UINT64_C(1000));
     sim_split(s, 1);
     sim_measure_heal(s, 60000, "healed");
-}
-
-#define DEGRADED_MS 10000 /* to find and to be found without UDP */
-
-static void announce_from(struct sim *s, size_t node)
-{
-    sim_measure_visibility(s, node, DEGRADED_MS);
-    sim_run(s, sim_random(s) % 3000);
-}
-
-static void check_blocked(struct sim *s, size_t node, bool wanted)
-{
-    struct gossip_stats stats;
-    gossip_stats(s->nodes[node].core, &stats);
-    if (stats.udp_blocked != wanted) {
-        sim_violation(s, "node %zu says that UDP is %s", node, wanted ? "open" : "blocked");
-    }
-}
-
-/* Host firewalls of a few nodes let nothing but TCP through: one from its start, one from later on;
- * both are opened in the end. */
-static void run_udp_blocked(struct sim *s)
-{
-    s->nodes[0].udp_blocked = true;
-    sim_start_with_content(s, 20);
-    sim_run(s, DEGRADED_MS);
-    sim_check_views_equal(s, "10 s after the start, one without UDP");
-    check_blocked(s, 0, true);
-    s->nodes[1].udp_blocked = true;
-    s->calm_us = s->now_us;
-    sim_run(s, 2 * DEGRADED_MS);
-    sim_check_views_equal(s, "20 s after another lost UDP");
-    check_blocked(s, 1, true);
-    check_blocked(s, 2, false);
-    for (size_t i = 0; i < 6; i++) {
-        announce_from(s, i % 3);
-    }
-    sim_run(s, 600000); /* and for long */
-    sim_check_views_equal(s, "10 min without UDP");
-    sim_kill(s, 2); /* the blind are told who died */
-    sim_measure_exclusion(s, 2, 20000);
-    sim_leave(s, 1);
-    sim_measure_exclusion(s, 1, 20000);
-    sim_run(s, 1000);
-    sim_start(s, 1, 3);
-    sim_start(s, 2, 3);
-    sim_run(s, 2 * DEGRADED_MS);
-    sim_check_views_equal(s, "two came back, one of them without UDP");
-    s->nodes[0].udp_blocked = s->nodes[1].udp_blocked = false;
-    sim_run(s, DEGRADED_MS);
-    check_blocked(s, 0, false);
-    check_blocked(s, 1, false);
-    sim_announce_some(s, 10, SIM_VISIBLE_MS);
-    sim_settle(s);
-}
-
-/* A network policy that opens TCP alone: nobody hears anybody over UDP. */
-static void run_udp_blocked_all(struct sim *s)
-{
-    s->net.udp_blocked = true;
-    sim_start_with_content(s, 20);
-    for (size_t i = 0; i < s->node_count; i++) {
-        sim_measure_join(s, i, 3000);
-    }
-    sim_measure_heal(s, 2 * DEGRADED_MS, "nobody has UDP");
-    for (size_t i = 0; i < 6; i++) {
-        announce_from(s, i);
-    }
-    sim_kill(s, 0); /* only time tells */
-    sim_measure_exclusion(s, 0, 180000);
-    sim_run(s, 300000);
-    sim_start(s, 0, 3);
-    sim_run(s, 2 * DEGRADED_MS);
-    sim_check_views_equal(s, "back, without UDP");
-    s->net.udp_blocked = false;
-    s->calm_us = s->now_us;
-    sim_run(s, DEGRADED_MS);
-    for (size_t i = 0; i < s->node_count; i++) {
-        check_blocked(s, i, false);
-    }
-    sim_announce_some(s, 10, SIM_VISIBLE_MS);
-    sim_settle(s);
 }
 
 /* --- many at once --- */
@@ -338,54 +256,6 @@ static void run_clock_steps(struct sim *s)
     sim_settle(s);
 }
 
-/* A third each of IPv4 alone, IPv6 alone and both: the first two cannot hear one another, but are
- * members all the same, known by way of the third. */
-static void run_dual_stack(struct sim *s)
-{
-    for (size_t i = 0; i < s->node_count; i++) {
-        if (i % 3) {
-            sim_give_ipv6(s, i, i % 3 == 2);
-        }
-    }
-    sim_start_with_content(s, 20);
-    sim_run(s, 15000);
-    for (size_t i = 0; i < s->node_count; i++) {
-        uint64_t key = s->nodes[i].own_key, id = s->nodes[i].id;
-        for (size_t k = 1; k < s->node_count; k += 3) { /* those with both */
-            if (k != i && !sim_finds(s, k, key, id)) {
-                sim_violation(s, "node %zu has both, and does not find node %zu", k, i);
-            }
-        }
-    }
-    sim_run(s, 60000); /* nobody is taken for dead for not being heard */
-    for (size_t i = 0; i < s->node_count; i++) {
-        struct gossip_stats stats;
-        gossip_stats(s->nodes[i].core, &stats);
-        if (stats.suspicions > 0) {
-            sim_violation(s, "node %zu suspected somebody", i);
-        }
-    }
-    sim_kill(s, 1);
-    sim_measure_exclusion(s, 1, SIM_EXCLUDED_MS + 1000);
-    sim_start(s, 1, 5);
-    sim_measure_join(s, 1, 3 * SIM_JOINED_MS);
-}
-
-static void run_ipv6(struct sim *s)
-{
-    for (size_t i = 0; i < s->node_count; i++) {
-        sim_give_ipv6(s, i, true);
-    }
-    s->net.mtu = 1280;
-    sim_start_with_content(s, 20);
-    sim_run(s, 8000);
-    sim_announce_some(s, 10, SIM_VISIBLE_MS);
-    sim_kill(s, 0);
-    sim_measure_exclusion(s, 0, SIM_EXCLUDED_MS);
-    sim_start(s, 0, 5);
-    sim_settle(s);
-}
-
 /* One key replaces another, file by file over a minute for each of the three steps. */
 static void run_key_rotation(struct sim *s)
 {
@@ -433,8 +303,8 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"partition-10s", "two halves for 10 s", 20, run_partition_10s, false},
     {"partition-10min", "two halves for 10 min", 10, run_partition_10min, false},
     {"partition-25h", "two halves for longer than tombstones live", 4, run_partition_25h, false},
-    {"udp-blocked", "some nodes hear nothing but TCP", 20, run_udp_blocked, false},
-    {"udp-blocked-all", "nobody hears anything but TCP", 12, run_udp_blocked_all, false},
+    {"udp-blocked", "some nodes hear nothing but TCP", 20, paths_run_udp_blocked, false},
+    {"udp-blocked-all", "nobody hears anything but TCP", 12, paths_run_udp_blocked_all, false},
     {"zone-partition", "a third is cut off for 30 s", 18, run_zone_partition, false},
     {"zone-loss", "a third loses power, and comes back", 18, run_zone_loss, false},
     {"mass-restart", "all lose power and start within 2 s", 24, run_mass_restart, false},
@@ -442,8 +312,8 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"gc", "500 keys go at once on half of the nodes", 16, run_gc, false},
     {"address-reuse", "new nodes and other clusters at old addresses", 10, run_address_reuse,
      false},
-    {"ipv6", "addresses of IPv6 alone", 15, run_ipv6, false},
-    {"dual-stack", "IPv4 alone, IPv6 alone, both", 15, run_dual_stack, false},
+    {"ipv6", "addresses of IPv6 alone", 15, paths_run_ipv6, false},
+    {"dual-stack", "IPv4 alone, IPv6 alone, both", 15, paths_run_dual_stack, false},
     {"clock-steps", "wall clocks jump by up to a day", 8, run_clock_steps, false},
     {"key-rotation", "one key replaces another, node by node", 12, run_key_rotation, false},
     {0},
