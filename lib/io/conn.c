@@ -1,6 +1,7 @@
 #include "io/server_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -366,6 +367,12 @@ const struct sockaddr *conn_peer(const struct conn *c)
 bool conn_is_local(const struct conn *c)
 {
     return c->local;
+}
+
+bool conn_is_half_closed(const struct conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
 }
 
 uint64_t conn_request_started_us(const struct conn *c)

@@ -117,6 +117,9 @@ void server_respond_body(struct conn *c, int status, const struct buf *fields,
 /* --- about a connection --- */
 const struct sockaddr *conn_peer(const struct conn *c);
 bool conn_is_local(const struct conn *c); /* from loopback or from one of this host's addresses */
+/* The client has shut down its writing, as one does that went away: for those who keep it waiting.
+ */
+bool conn_is_half_closed(const struct conn *c);
 uint64_t conn_request_started_us(const struct conn *c);
 void conn_set_user(struct conn *c, void *user); /* cleared when the response is over */
 void *conn_user(const struct conn *c);

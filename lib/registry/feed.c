@@ -13,6 +13,7 @@ struct feed_child {
     struct conn *conn; /* NULL once answered */
     struct registry_query query;
     uint64_t since_ms;
+    int64_t total;             /* as it was told, once answered */
     struct growing_body *body; /* once answered with one */
 };
 
@@ -62,6 +63,7 @@ static void child_begin(struct feed_child *child)
         return; /* it may come back; the wait has an end */
     }
     child->conn = NULL;
+    child->total = f->total;
     cold_counters(r->config.cold)->fed++;
     content_answer_growing(r, c, &child->query, f->total, fd, f->size, child_body_over, child,
                            &child->body);
@@ -86,8 +88,13 @@ void feed_flight_changed(struct cold_flight *f)
     uint64_t now_ms = loop_now_ms(f->cold->loop);
     LIST_EACH_SAFE (link, &f->children) {
         struct feed_child *child = CONTAINER_OF(link, struct feed_child, link);
-        if (child->body) {
+        if (child->body && child->total != f->total) {
+            growing_body_fail(child->body, -EIO); /* its Content-Length is not true any more */
+            child_leave(child);
+        } else if (child->body) {
             growing_body_grew(child->body, f->size);
+        } else if (conn_is_half_closed(child->conn)) {
+            child_refuse(child, "nobody waits for it"); /* it went to another parent */
         } else if (child_can_begin(child)) {
             child_begin(child);
         } else if (now_ms - child->since_ms >= LIMIT_SWARM_FIRST_BYTE_MS) {
@@ -102,6 +109,7 @@ void feed_flight_ended(struct cold_flight *f, int error)
         struct feed_child *child = CONTAINER_OF(link, struct feed_child, link);
         if (child->body && error == 0) {
             growing_body_grew(child->body, f->total >= 0 ? f->total : f->size);
+            growing_body_fail(child->body, -EIO); /* should it be shorter than was said */
             child_leave(child);
         } else if (child->body) {
             growing_body_fail(child->body, error);
@@ -123,6 +131,9 @@ bool feed_answer(struct registry *r, struct conn *c, const struct registry_query
     struct cold_flight *f = r->config.cold ? cold_find(r->config.cold, &q->path.digest) : NULL;
     if (!f || f->quiet || q->request->method != HTTP_METHOD_GET) {
         return false;
+    }
+    if (f->child_count >= LIMIT_COLD_CHILDREN) {
+        feed_flight_changed(f); /* some may have left */
     }
     struct feed_child *child = f->child_count < LIMIT_COLD_CHILDREN && r->streams < LIMIT_STREAMS
                                    ? calloc(1, sizeof *child)
@@ -155,6 +166,24 @@ void feed_gone(struct registry *r, struct conn *c)
             if (child->conn == c) {
                 child_free(child);
                 return;
+            }
+        }
+    }
+}
+
+void feed_let_go(struct registry *r)
+{
+    if (!r->config.cold) {
+        return;
+    }
+    LIST_EACH (flight, &r->config.cold->flights) {
+        struct cold_flight *f = CONTAINER_OF(flight, struct cold_flight, link);
+        LIST_EACH_SAFE (link, &f->children) {
+            struct feed_child *child = CONTAINER_OF(link, struct feed_child, link);
+            if (!child->body) {
+                cold_counters(r->config.cold)->fed_refused++;
+                answer_unable(child->conn, &child->query, "this node is leaving");
+                child_free(child);
             }
         }
     }

@@ -15,3 +15,5 @@
 bool feed_answer(struct registry *r, struct conn *c, const struct registry_query *q);
 /* The client of one that is not answered yet left. */
 void feed_gone(struct registry *r, struct conn *c);
+/* This node leaves: whoever is not answered yet is told to ask elsewhere. */
+void feed_let_go(struct registry *r);

@@ -77,6 +77,16 @@ void mirror_gone(struct mirror *m, struct conn *c)
     }
 }
 
+void mirror_let_go(struct mirror *m)
+{
+    LIST_EACH_SAFE (link, &m->transfers) {
+        struct transfer *t = CONTAINER_OF(link, struct transfer, link);
+        if (t->conn && t->guide.running) {
+            transfer_let_go(t);
+        }
+    }
+}
+
 void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,
                       void (*wrong)(void *arg, const struct digest *digest), void *arg)
 {

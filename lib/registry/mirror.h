@@ -82,6 +82,10 @@ void mirror_answer(struct mirror *m, struct conn *c, const struct mirror_query *
 /* The server's `gone`: the client left before the answer. Unknown conns are ignored. */
 void mirror_gone(struct mirror *m, struct conn *c);
 
+/* This node leaves: of those who wait for what somebody fetches, each is told that nobody has it.
+ */
+void mirror_let_go(struct mirror *m);
+
 /* Some who hold it, as members of a JSON array, for those who cannot be served here. 0 or -ENOBUFS,
  * -ENOMEM. */
 int mirror_write_holders(struct mirror *m, const struct digest *digest, struct buf *json);

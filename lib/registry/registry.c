@@ -380,6 +380,8 @@ void registry_set_leaving(struct registry *r)
 void registry_set_draining(struct registry *r)
 {
     r->draining = true;
+    feed_let_go(r);
+    mirror_let_go(r->config.mirror);
 }
 
 double registry_last_containerd_request(const struct registry *r)

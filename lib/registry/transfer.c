@@ -63,6 +63,11 @@ static void transfer_miss(struct transfer *t, const char *message)
     transfer_free(t);
 }
 
+void transfer_let_go(struct transfer *t)
+{
+    transfer_miss(t, "this node is leaving");
+}
+
 /* --- somebody has it --- */
 
 static int hit_fields(const struct transfer *t, const struct attempt *winner, struct buf *fields)

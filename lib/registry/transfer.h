@@ -40,6 +40,9 @@ void transfer_start(struct mirror *m, struct conn *c, const struct mirror_query 
 /* Before it was answered: the client left. */
 void transfer_abandon(struct transfer *t);
 
+/* Before it was answered: 404, so that containerd goes upstream. */
+void transfer_let_go(struct transfer *t);
+
 /* The 404 of a mirrored request: the spec's code, and who was asked with what outcome. */
 void transfer_refuse(struct conn *c, const struct mirror_query *query, const char *message,
                      const struct buf *attempts);

@@ -1,0 +1,228 @@
+/* Cold rollouts between two nodes: what goes wrong, and that nobody waits longer than he must. */
+#include "registry/cold_fixture.h"
+
+#define NEAR_MS 700 /* of slack, where a time is asserted: the machine may be busy */
+
+/* --- the arbiter --- */
+
+static void an_answer_that_is_lost_is_not_waited_for(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[0] = ANSWER_LOST;
+    site_ask(&r->follower, "GET", r->target, "");
+    assert_int_equal(r->follower.client.status, 404);
+    assert_true(r->follower.client.all_ms < LIMIT_NO_PROGRESS_MS + NEAR_MS);
+    assert_int_equal(cold_counters(r->follower.cold)->unanswered, 1);
+}
+
+static void an_arbiter_that_says_to_wait_for_long_is_asked_soon_all_the_same(void **state)
+{
+    struct rollout *r = *state;
+    r->retry_ms = UINT16_MAX;
+    r->answers[0] = GOSSIP_SWARM_WAIT;
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    site_ask(&r->follower, "GET", r->target, "");
+    assert_int_equal(r->follower.client.status, 404);
+    assert_true(r->follower.client.all_ms < LIMIT_COLD_WAIT_MAX_MS + NEAR_MS);
+}
+
+/* Its containerd goes upstream, and would else be taken for a child of its last parent. */
+static void who_gives_up_says_that_it_follows_nobody(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[1] = GOSSIP_SWARM_NONE;
+    r->answer_count = 2;
+    site_ask(&r->follower, "GET", r->target, ""); /* the parent has nothing in flight: 404 */
+    assert_int_equal(r->follower.client.status, 404);
+    assert_int_equal(r->want_count, 2);
+    const struct gossip_flight *said = last_said(r, &r->follower);
+    assert_non_null(said);
+    assert_int_equal(said->parent, 0);
+    assert_int_equal(said->state, GOSSIP_FLIGHT_WAITING);
+}
+
+/* --- parents --- */
+
+static void of_two_parents_the_one_that_broke_is_named(void **state)
+{
+    struct rollout *r = *state;
+    r->offers[1] = SILENT;
+    r->answers[1] = GOSSIP_SWARM_OFFER;
+    r->answers[2] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 3;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, LIMIT_NO_PROGRESS_MS + 600); /* silent for long: another one is tried */
+    assert_int_equal(r->want_count, 2);
+    download_abort(&r->download);
+    run_for(r, 300); /* that one may give it yet */
+    follower_finishes(r);
+    assert_int_equal(r->want_count, 3);
+    bool lost = false;
+    for (size_t i = 0; i < r->wants[2].failed_count; i++) {
+        lost |=
+            r->wants[2].failed[i].id == PARENT && r->wants[2].failed[i].fault == GOSSIP_FAULT_LOST;
+        assert_false(r->wants[2].failed[i].id == SILENT &&
+                     r->wants[2].failed[i].fault == GOSSIP_FAULT_LOST);
+    }
+    assert_true(lost);
+    assert_int_equal(r->client.body_bytes, DOWNLOADS_MIB);
+    assert_false(r->client.reset);
+}
+
+/* --- children --- */
+
+static void a_blob_shorter_than_was_said_ends_in_fin(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    parent_begins(r, "7000000");
+    follower_asks(r, "");
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, 200);
+    parent_grows(r, DOWNLOADS_MIB, BLOB_BYTES);
+    run_for(r, 100);
+    download_commit(&r->download);
+    run_for(r, 100);
+    assert_int_equal(
+        inventory_add_blob(r->parent.inventory, &r->digest, BLOB_BYTES, &r->parent.root), 0);
+    uint64_t from_ms = loop_now_ms(r->loop);
+    follower_finishes(r);
+    assert_true(loop_now_ms(r->loop) - from_ms < LIMIT_NO_PROGRESS_MS);
+    assert_int_equal(r->client.content_length, 7000000);
+    assert_int_equal(r->client.body_bytes, BLOB_BYTES);
+    assert_false(r->client.reset);
+}
+
+/* A parent's word for the length was believed, and containerd's is another. */
+static void a_length_that_turns_out_otherwise_ends_in_fin(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, NULL);
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, 100);
+    struct cold_flight *f = cold_flight_join(r->parent.cold, &r->digest);
+    assert_non_null(f);
+    cold_flight_set_total(f, 2 * DOWNLOADS_MIB);
+    r->client = (struct blocking_client){0};
+    client_start(&r->client, server_port(r->parent.server), "GET", r->target, FIRST_BYTE, r->body,
+                 sizeof r->body);
+    run_for(r, 200);
+    download_file(&r->download, "total", TOTAL);
+    parent_grows(r, DOWNLOADS_MIB, BLOB_BYTES);
+    client_finish(&r->client, r->loop, 5000);
+    assert_int_equal(r->client.content_length, 2 * DOWNLOADS_MIB);
+    assert_true(r->client.body_bytes < 2 * DOWNLOADS_MIB);
+    assert_false(r->client.reset);
+    cold_flight_leave(f);
+}
+
+static int child_connects(struct rollout *r)
+{
+    char request[512];
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(server_port(r->parent.server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n" FIRST_BYTE "\r\n",
+                     r->target);
+    assert_int_equal(send(fd, request, (size_t)n, MSG_NOSIGNAL), n);
+    return fd;
+}
+
+/* Who waited here and went to another parent takes nobody's place. */
+static void a_child_that_leaves_before_it_was_fed_makes_room(void **state)
+{
+    struct rollout *r = *state;
+    int fds[LIMIT_COLD_CHILDREN];
+    parent_begins(r, TOTAL);
+    for (size_t i = 0; i < LIMIT_COLD_CHILDREN; i++) {
+        fds[i] = child_connects(r);
+    }
+    run_for(r, 100);
+    for (size_t i = 0; i < LIMIT_COLD_CHILDREN; i++) {
+        (void)close(fds[i]);
+    }
+    run_for(r, 600);
+    parent_grows(r, 0, BLOB_BYTES);
+    site_ask(&r->parent, "GET", r->target, FIRST_BYTE);
+    assert_int_equal(r->parent.client.status, 200);
+}
+
+/* --- leaving --- */
+
+static void a_node_that_leaves_lets_those_go_who_wait(void **state)
+{
+    struct rollout *r = *state;
+    parent_begins(r, TOTAL);
+    follower_asks(r, "");
+    static struct blocking_client child;
+    static char body[4096];
+    child = (struct blocking_client){0};
+    client_start(&child, server_port(r->follower.server), "GET", r->target, FIRST_BYTE, body,
+                 sizeof body);
+    run_for(r, 300);
+    assert_int_equal(r->client.status, 0);
+    registry_set_draining(r->follower.registry);
+    uint64_t from_ms = loop_now_ms(r->loop);
+    follower_finishes(r);
+    client_finish(&child, r->loop, 5000);
+    assert_true(loop_now_ms(r->loop) - from_ms < NEAR_MS);
+    assert_int_equal(r->client.status, 404);
+    assert_int_equal(child.status, 503);
+}
+
+static void a_server_that_ends_takes_all_who_wait_or_are_fed_with_it(void **state)
+{
+    struct rollout *r = *state;
+    static struct blocking_client fed, waits;
+    static char bodies[2][4096];
+    parent_begins(r, TOTAL);
+    parent_grows(r, 0, DOWNLOADS_MIB);
+    follower_asks(r, "");
+    fed = (struct blocking_client){.pause_at = 1, .pause_ms = 500, .abort_at = 4000};
+    client_start(&fed, server_port(r->parent.server), "GET", r->target, FIRST_BYTE, bodies[0],
+                 sizeof bodies[0]);
+    waits = (struct blocking_client){0};
+    client_start(&waits, server_port(r->parent.server), "GET", r->target,
+                 FIRST_BYTE "Range: bytes=5000000-\r\n", bodies[1], sizeof bodies[1]);
+    run_for(r, 200);
+    server_free(r->parent.server);
+    r->parent.server = NULL;
+    server_free(r->follower.server);
+    r->follower.server = NULL;
+    follower_finishes(r);
+    client_finish(&fed, r->loop, 5000);
+    client_finish(&waits, r->loop, 5000);
+    assert_int_equal(waits.status, 0);
+    assert_int_equal(cold_counters(r->parent.cold)->fed, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_answer_that_is_lost_is_not_waited_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            an_arbiter_that_says_to_wait_for_long_is_asked_soon_all_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_gives_up_says_that_it_follows_nobody, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(of_two_parents_the_one_that_broke_is_named, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_blob_shorter_than_was_said_ends_in_fin, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_length_that_turns_out_otherwise_ends_in_fin, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_child_that_leaves_before_it_was_fed_makes_room, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_node_that_leaves_lets_those_go_who_wait, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_server_that_ends_takes_all_who_wait_or_are_fed_with_it,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
