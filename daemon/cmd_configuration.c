@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "certsd/configure.h"
 #include "certsd/credentials.h"
+#include "certsd/registry_url.h"
 #include "certsd_log.h"
 #include "registry/auth.h"
 
@@ -29,6 +30,13 @@ int cmd_configuration(const struct configuration_options *options)
         r = certsd_configure(&spec, &notices, &err);
     }
     credentials_done(&authorization);
+    struct registry_url target;
+    if (r == 0 && registry_url_parse_target(options->mirror_targets.items[0], &target, NULL) == 0 &&
+        target.host[0] == '[') {
+        log_warn(
+            "containerd 1.x cannot read a hosts.toml with an IPv6 address",
+            LOG_STR("fix", "containerd 2.0, or a name or an IPv4 address in --mirror-targets"));
+    }
     if (r < 0) {
         log_error("containerd's configuration could not be written", LOG_STR("err", err.text));
         return 1;

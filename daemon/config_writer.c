@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "certsd/configure.h"
+#include "certsd/registry_url.h"
 #include "io/fetch.h"
 #include "node.h"
 
@@ -24,7 +25,7 @@ struct config_writer {
     struct timer timer;
     struct fetch probe;
     bool probing, writing, freed;
-    bool written, failing;
+    bool written, failing, refused;
     struct work work;
     /* Copies for the pool. */
     char node_id[GOSSIP_ID_TEXT_BYTES];
@@ -35,6 +36,40 @@ struct config_writer {
 };
 
 static void writer_probe(struct config_writer *w);
+
+static bool writer_has_ipv6_target(const struct config_writer *w)
+{
+    const struct text_list *targets = &w->node->options->mirror_targets;
+    struct registry_url url;
+    for (size_t i = 0; i < targets->count; i++) {
+        if (registry_url_parse_target(targets->items[i], &url, NULL) == 0 && url.host[0] == '[') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The TOML parser of containerd 1.x refuses a `]` in a table's name, quoted or not, and with it the
+ * whole file, hosts of the user's included. 2.x knows no other way to write a host. So with 1.x
+ * nothing is written, which leaves containerd as it is. */
+static bool writer_is_unreadable(struct config_writer *w)
+{
+    const struct containerd *containerd = w->node->containerd;
+    const char *version = containerd ? containerd_version(containerd) : "";
+    return writer_has_ipv6_target(w) && !strncmp(version + (version[0] == 'v'), "1.", 2);
+}
+
+static void writer_refuse(struct config_writer *w)
+{
+    if (!w->refused) {
+        w->refused = true;
+        log_error(
+            "containerd 1.x cannot read a hosts.toml with an IPv6 address: none is written",
+            LOG_STR("version", containerd_version(w->node->containerd)),
+            LOG_STR("fix", "containerd 2.0, or a name or an IPv4 address in --mirror-targets"));
+    }
+    (void)timer_start(&w->timer, LOOK_PERIOD_MS);
+}
 
 static void writer_again(struct config_writer *w)
 {
@@ -53,6 +88,11 @@ static void writer_look(void *arg)
     if (w->written && !strcmp(w->authorization, writer_authorization(w)) &&
         !strcmp(w->node_id, cluster_id_text(w->node->cluster))) {
         (void)timer_start(&w->timer, LOOK_PERIOD_MS);
+    } else if (w->node->containerd && !containerd_version(w->node->containerd)[0] &&
+               writer_has_ipv6_target(w)) {
+        writer_again(w); /* until it is known whether it can be read */
+    } else if (writer_is_unreadable(w)) {
+        writer_refuse(w);
     } else {
         writer_probe(w);
     }
@@ -141,7 +181,12 @@ static void writer_probed(struct fetch *probe, void *arg)
 static void writer_probe(struct config_writer *w)
 {
     char url[1024];
-    (void)snprintf(url, sizeof url, "%s/livez", w->node->options->mirror_targets.items[0]);
+    struct registry_url target; /* puts an IPv6 address in brackets, which $(NODE_IP) lacks */
+    if (registry_url_parse_target(w->node->options->mirror_targets.items[0], &target, NULL) < 0) {
+        writer_write(w); /* which says what is wrong with it */
+        return;
+    }
+    (void)snprintf(url, sizeof url, "%s://%s/livez", target.scheme, target.host);
     struct fetch_options options = {
         .url = url, .body_max_bytes = PROBE_BODY_BYTES, .timeout_ms = PROBE_TIMEOUT_MS};
     w->probe = (struct fetch){0};

@@ -21,10 +21,11 @@ def import_image(node, archive):
 class Pod:
     """A container of a rendered pod, running on a node."""
 
-    def __init__(self, node, image, spec, name=None, dns=None):
+    def __init__(self, node, image, spec, name=None, dns=None, addresses=None):
         """`name` is the container's, of those of `spec` (init containers included), where it is not
-        the only one in `containers`. `dns` is a ClusterDns (cluster_dns.py)."""
-        self.dns = dns
+        the only one in `containers`. `dns` is a ClusterDns (cluster_dns.py). `addresses` are
+        the pod's and the node's, the first family first; both families' if not given."""
+        self.dns, self.addresses = dns, addresses or [node.ip, node.ip6]
         every = [*spec.get("initContainers", []), *spec["containers"]]
         self.node = node
         [self.container] = [c for c in every if c["name"] == name] if name else spec["containers"]
@@ -79,8 +80,8 @@ class Pod:
             yield f"type=bind,src={source},dst=/etc/{name},options=rbind:ro"
 
     def _values(self):
-        fields = {"status.hostIP": self.node.ip, "status.podIP": self.node.ip,
-                  "status.podIPs": f"{self.node.ip},{self.node.ip6}",
+        fields = {"status.hostIP": self.addresses[0], "status.podIP": self.addresses[0],
+                  "status.podIPs": ",".join(self.addresses),
                   "metadata.labels['topology.kubernetes.io/zone']": ""}
         for entry in self.container.get("env") or []:
             value = entry.get("value")
