@@ -10,7 +10,7 @@ import lab
 from lab import spegel
 from lab.versions import BUILD
 
-from . import mirroring, pulls, resources, rollout, row, serving
+from . import mirroring, pulls, resources, rollout, rollout_faults, rollout_many, row, serving
 from .stage import CONGESTION_CONTROL, Stage
 
 RESULT = os.path.join(BUILD, "bench.json")
@@ -21,7 +21,8 @@ PARTS = {"idle": resources.idle, "serve": serving.serve, "mirror": mirroring.mir
          "cold": resources.cold, "pulls": None}
 
 # Minutes of lab nodes each, so only when they are named, one at a time; each has a file of its own.
-LONG_PARTS = {"rollout": rollout.rollouts}
+LONG_PARTS = {"rollout": rollout.rollouts, "rollout-faults": rollout_faults.rollout_faults_rows,
+              "rollout-many": rollout_many.rollout_many}
 
 
 def parse(argv):

@@ -35,6 +35,7 @@ WITHOUT_S = {
     "leader corrupts all": 10.3,
     "upstream away for 5 s": 16.5,
     "upstream gone": 5.3,
+    "upstream unplugged": 10.0,
     "leader refused": 8.6,
     "a node joins": 11.3,
     "a slow node": 10.5,

@@ -26,7 +26,7 @@ class Scene:
 
     def __init__(self, fault, nodes, image, upstream_mbit, node_mbit, cold=True):
         self.fault, self.image, self.cold = fault, image, cold
-        self.hurt, self.proxies, self.events = [], [], []
+        self.hurt, self.proxies, self.events, self.pulls = [], [], [], None
         args = () if cold else ("--cold-rollout=false",)
         self.node_mbit = node_mbit
         self.lab = Lab(nodes=nodes, upstream_mbit=upstream_mbit, node_mbit=node_mbit,
@@ -100,14 +100,14 @@ class Scene:
 
     # --- the story ---
 
-    def run(self, timeout_s=90.0):
+    def run(self):
         """All of it; a dict of what was measured. Raises LabError when something hangs."""
         fault = self.fault
         outflow = rollout.Outflow(self.upstream)
         if fault.before:
             fault.before(self)
-        self.pulls = pulls = rollout.Crowd([(n, self.reference) for n in self.first(fault)], timeout_s,
-                              self.attempts(fault))
+        self.pulls = pulls = rollout.Crowd([(n, self.reference) for n in self.first(fault)],
+                                           fault.timeout_s, self.attempts(fault))
         if fault.head_start:
             time.sleep(HEAD_START_S)
             pulls.add([(n, self.reference) for n in self.nodes[1:]])
@@ -176,12 +176,13 @@ class Scene:
 class Fault:
     """before(scene): ahead of the pulls. blow(scene, pulls): at 40 %. head_start: the first node
     begins a moment earlier, and so leads. ends_in_failure: no pull can end well. upstream: at most
-    so many times the image may leave upstream."""
+    so many times the image may leave upstream. timeout_s: how long each try may take."""
 
     def __init__(self, blow=None, before=None, head_start=False, ends_in_failure=False,
-                 upstream=2.0):
+                 upstream=2.0, timeout_s=90.0):
         self.blow, self.before, self.head_start = blow, before, head_start
         self.ends_in_failure, self.upstream = ends_in_failure, upstream
+        self.timeout_s = timeout_s
 
 
 def kill_leader(scene, _pulls):
@@ -237,6 +238,10 @@ def cut_upstream_for_a_while(scene, _pulls):
     scene.upstream.restore()
 
 
+def unplug_upstream(scene, _pulls):
+    scene.upstream.cut()
+
+
 def kill_upstream(scene, _pulls):
     scene.upstream.kill()
 
@@ -277,6 +282,8 @@ FAULTS = {
     "leader corrupts all": Fault(before=corrupt_all, head_start=True, upstream=3.0),
     "upstream away for 5 s": Fault(cut_upstream_for_a_while),
     "upstream gone": Fault(kill_upstream, ends_in_failure=True),
+    # containerd waits for ever, as without all this; the kubelet loses patience.
+    "upstream unplugged": Fault(unplug_upstream, ends_in_failure=True, timeout_s=10.0),
     "leader refused": Fault(before=refuse_leader, head_start=True),
     "a node joins": Fault(join),
     "a slow node": Fault(before=slow_down),
