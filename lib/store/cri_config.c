@@ -13,7 +13,7 @@ static int read_path(const cJSON *root, struct cri_config *config, struct error 
     const cJSON *registry, *path = NULL;
     int r = json_member(root, "registry", &registry, err);
     r = r < 0 || !cJSON_IsObject(registry) ? r : json_member(registry, "configPath", &path, err);
-    if (r == 0 && cJSON_IsString(path) && strlen(path->valuestring) < sizeof config->path) {
+    if (r == 0 && path && cJSON_IsString(path) && strlen(path->valuestring) < sizeof config->path) {
         config->knows_path = true;
         (void)snprintf(config->path, sizeof config->path, "%s", path->valuestring);
     }
