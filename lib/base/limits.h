@@ -142,7 +142,7 @@
 #define LIMIT_SWARM_PACKETS_PER_S 8192 /* out; more are dropped, and asked for again */
 #define LIMIT_SWARM_FLIGHTS 1024       /* own downloads told of; more are not */
 #define LIMIT_SWARM_ANSWER_MS 100      /* for an arbiter to answer; then the second, then none */
-#define LIMIT_SWARM_RETRY_MS 30        /* a WANT is repeated to the same arbiter */
+#define LIMIT_SWARM_RETRY_MS 20        /* a WANT is repeated to the same arbiter */
 #define LIMIT_SWARM_RENEW_MS 1000
 #define LIMIT_SWARM_SILENT_MS 1600 /* a leader somebody stalls on, not heard for so long */
 #define LIMIT_SWARM_BEGIN_MS 3000  /* for a leader to begin */

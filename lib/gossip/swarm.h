@@ -23,8 +23,9 @@
  * that receive, directly or through others, from the asker, not at depth LIMIT_SWARM_DEPTH, not
  * with LIMIT_SWARM_CHILDREN already. The asker's own parent first, if nothing is wrong with it;
  * then those with fewer than two children, so that the tree is two wide and a third child is for
- * when there is nobody else; of these same zone, least depth, fewest children, most bytes. Those
- * who were found silent, or who receive several times slower than the fastest, come last.
+ * when there is nobody else, and with fewer than eight streams of any content; of these same zone,
+ * least streams, least depth, fewest children, most bytes. Those who were found silent, or who
+ * receive several times slower than the fastest, come last.
  *
  * The second arbiter, while it stands in for the first, offers nobody whose parent it only
  * supposes: the two might lead members in a circle. Where packets are lost that can still happen;

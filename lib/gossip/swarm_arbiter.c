@@ -268,6 +268,7 @@ static void grow(struct gossip *g, struct gossip_part *p, const struct gossip_re
     p->granted_bytes = renew->bytes < p->granted_bytes ? renew->bytes : p->granted_bytes;
     p->bytes = renew->bytes;
     p->idle_ms = renew->idle_ms;
+    p->load = renew->load;
     p->confirmed = true;
     if (renew->parent) {
         follow(g, p, renew->parent);

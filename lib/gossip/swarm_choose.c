@@ -7,6 +7,9 @@
 #define CHAIN_MAX 64
 /* Of so many children one is as good as another; more only when there is nobody else. */
 #define EASY_CHILDREN 2
+/* Steps of load, which is four for each stream. */
+#define EASY_LOAD 16
+#define BUSY_LOAD 32
 /* What a sibling must have more than a parent that stalls, to be worth a move. */
 #define AHEAD_BYTES (8 * 1024 * 1024)
 /* How many times faster somebody else must be to be worth a move. */
@@ -16,7 +19,7 @@ enum standing { STANDS, LEANS, FALLEN };
 
 struct candidate {
     uint64_t id, rank, bytes, rate;
-    uint8_t depth;
+    uint8_t depth, load;
     bool holds, grows;
     bool wide; /* only one more who has to share */
 };
@@ -173,7 +176,9 @@ static void insert(struct search *x, const struct candidate *c)
 
 /* Lower is better. The tree grows level by level and two wide: depth costs moments, one write of
  * 1 MiB per hop, but a third child costs all below its parent a third of their rate where upstream
- * is as fast as the uplink; that is worse than another zone. */
+ * is as fast as the uplink; that is worse than another zone. So is a parent who feeds many with
+ * other content: without this, whoever is a little ahead leads every blob of an image, and feeds
+ * everybody. */
 static uint64_t rank(const struct search *x, const struct gossip_member *m,
                      const struct candidate *c, unsigned children, bool doubtful)
 {
@@ -181,9 +186,10 @@ static uint64_t rank(const struct search *x, const struct gossip_member *m,
     bool deep = c->depth + 1U + x->height > LIMIT_SWARM_DEPTH;
     unsigned wide = children < EASY_CHILDREN ? 0 : children - EASY_CHILDREN + 1;
     uint64_t mib = c->bytes >> 20;
+    wide += c->load / BUSY_LOAD;
     mib = mib < (1U << 28) ? mib : (1U << 28) - 1;
-    return (uint64_t)doubtful << 62 | (uint64_t)deep << 61 | (uint64_t)(wide & 0xff) << 53 |
-           (uint64_t)far << 52 | (uint64_t)c->depth << 44 |
+    return (uint64_t)doubtful << 62 | (uint64_t)deep << 61 | (uint64_t)(wide & 0x1f) << 56 |
+           (uint64_t)far << 55 | (uint64_t)(c->load / EASY_LOAD) << 51 | (uint64_t)c->depth << 43 |
            (uint64_t)(children < EASY_CHILDREN ? children : 0) << 40 |
            ((UINT64_C(1) << 28) - 1 - mib) << 12 | (gossip_mix(c->id ^ x->asker->place.id) & 0xfff);
 }
@@ -228,6 +234,7 @@ static void consider(struct search *x, const struct gossip_member *m, struct gos
         choice->full++;
         return;
     }
+    c->load = p && p->rated_ms && !c->holds ? p->load : m->load;
     c->grows = c->holds || x->g->now_ms - p->grew_ms < LIMIT_SWARM_SILENT_MS;
     c->wide = children >= EASY_CHILDREN;
     c->rate = p && !c->holds ? gossip_part_rate(p) : x->asker->lease->best_rate;

@@ -45,7 +45,8 @@ static void tell(struct gossip *g, struct gossip_own_flight *f)
                                  .state = (uint8_t)f->flight.state,
                                  .parent = f->flight.parent,
                                  .bytes = f->flight.bytes,
-                                 .idle_ms = f->flight.idle_ms};
+                                 .idle_ms = f->flight.idle_ms,
+                                 .load = g->me->load};
     f->told_ms = g->now_ms;
     for (size_t i = 0; i < 2 && f->arbiters[i]; i++) {
         struct gossip_packet p;

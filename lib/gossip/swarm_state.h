@@ -26,6 +26,7 @@ struct gossip_renew {
     uint64_t parent;   /* 0: upstream */
     uint64_t bytes;
     uint32_t idle_ms;
+    uint8_t load; /* as GOSSIP_LOAD */
 };
 
 int gossip_want_read(struct gossip_reader *r, struct gossip_want *ret_want);
@@ -65,7 +66,7 @@ struct gossip_part {
     bool confirmed; /* it said itself whose bytes it receives; else that lapses */
     uint64_t bytes, granted_bytes;
     uint64_t rate, rated_bytes, rated_ms; /* how fast it grew; gossip_part_rate */
-    uint8_t rates;
+    uint8_t rates, load;
     uint64_t since_ms, heard_ms, grew_ms, granted_ms;
     uint64_t blamed_ms;           /* somebody last said that it gives nothing; 0: nobody */
     uint64_t lost_by;             /* who said first that it cannot be reached */

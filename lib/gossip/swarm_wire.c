@@ -95,6 +95,7 @@ int gossip_renew_read(struct gossip_reader *r, uint8_t type, struct gossip_renew
         renew.parent = gossip_read48(r);
         renew.bytes = gossip_read64(r);
         renew.idle_ms = gossip_read32(r);
+        renew.load = gossip_read8(r);
         if (renew.state >= GOSSIP_FLIGHT_GONE) {
             return -EPROTO;
         }
@@ -114,6 +115,7 @@ bool gossip_renew_write(struct gossip_writer *w, const struct gossip_renew *rene
         gossip_write48(w, renew->parent);
         gossip_write64(w, renew->bytes);
         gossip_write32(w, renew->idle_ms);
+        gossip_write8(w, renew->load);
     }
     return gossip_write_end(w, mark);
 }

@@ -64,6 +64,7 @@ struct rollout_node {
     double up_left, down_left; /* of this step */
     uint32_t up_streams, down_streams;
     uint32_t feeds; /* copies that come from it */
+    uint8_t load;   /* as the core was told */
 };
 
 struct rollout_blob {

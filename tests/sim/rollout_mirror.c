@@ -220,9 +220,24 @@ static void begin(struct rollout *r, size_t node, size_t blob)
     ask(r, node, blob, false);
 }
 
+/* As the daemon does. */
+static void tell_load(struct rollout *r, size_t node)
+{
+    struct rollout_node *n = &r->nodes[node];
+    uint8_t load = (uint8_t)(n->feeds > 63 ? 255 : n->feeds * 4);
+    if (load != n->load) {
+        struct gossip_event event = {.kind = GOSSIP_LOAD, .load = load};
+        n->load = load;
+        sim_event(r->s, node, &event);
+    }
+}
+
 void rollout_drive(struct rollout *r, size_t node)
 {
     struct rollout_node *n = &r->nodes[node];
+    if ((r->s->now_us / 1000 + node) % 200 < ROLLOUT_STEP_MS) {
+        tell_load(r, node);
+    }
     if (r->s->now_us < n->start_us || n->done_us) {
         return;
     }

@@ -241,6 +241,25 @@ static void a_parent_much_slower_than_others_is_left(void **state)
     desk_close(&d);
 }
 
+static void whoever_feeds_many_others_is_spared(void **state)
+{
+    (void)state;
+    desk_open(&d, 4);
+    desk_want(&d, 1);
+    desk_renew_full(&d, 1,
+                    (struct gossip_renew){.state = GOSSIP_FLIGHT_GROWING,
+                                          .bytes = MIB,
+                                          .load = 40}); /* ten streams, of other content */
+    assert_offered_first(desk_want(&d, 2), 1);          /* there is nobody else */
+    desk_grows(&d, 2, 1, MIB);
+    assert_offered_first(desk_want(&d, 3), 2);
+    desk_grows(&d, 3, 2, MIB);
+    struct gossip_answer answer = desk_want(&d, 4);
+    assert_offered_first(answer, 2);
+    assert_int_equal(answer.offers[answer.count - 1].id, 1);
+    desk_close(&d);
+}
+
 static void a_stand_in_offers_only_what_it_was_told(void **state)
 {
     (void)state;
@@ -384,6 +403,7 @@ int main(void)
         cmocka_unit_test(members_who_say_they_receive_from_one_another_are_not_offered),
         cmocka_unit_test(whoever_stalls_below_a_stall_stays),
         cmocka_unit_test(a_parent_much_slower_than_others_is_left),
+        cmocka_unit_test(whoever_feeds_many_others_is_spared),
         cmocka_unit_test(a_stand_in_offers_only_what_it_was_told),
         cmocka_unit_test(whoever_is_refused_by_all_waits_a_while_and_then_leads),
         cmocka_unit_test(holders_that_the_index_knows_are_offered),

@@ -94,7 +94,8 @@ static const struct gossip_renew renewals[] = {
      .state = GOSSIP_FLIGHT_GROWING,
      .parent = 0xffffffffffff,
      .bytes = UINT64_MAX,
-     .idle_ms = UINT32_MAX},
+     .idle_ms = UINT32_MAX,
+     .load = 255},
     {.key = 1, .sequence = 4, .state = GOSSIP_FLIGHT_HELD, .parent = 3, .bytes = 5},
     {.key = 1, .sequence = 5, .state = GOSSIP_FLIGHT_GONE},
 };
@@ -113,6 +114,7 @@ static void what_a_copy_does_comes_across(void **state)
         assert_int_equal(gossip_reader_left(&r), 0);
         assert_true(got.key == renewals[i].key && got.sequence == renewals[i].sequence);
         assert_true(got.state == renewals[i].state && got.parent == renewals[i].parent);
+        assert_int_equal(got.load, renewals[i].load);
         assert_true(got.bytes == renewals[i].bytes && got.idle_ms == renewals[i].idle_ms);
     }
 }
@@ -177,7 +179,7 @@ static void values_that_make_no_sense_are_refused(void **state)
         } else if (i == 3) {
             room[want_bytes + 3 + 14] = GOSSIP_SWARM_OFFERS + 1;
         } else if (i == 4) {
-            room[w.len - 19] = GOSSIP_FLIGHT_GONE; /* that is a GIVE_UP */
+            room[w.len - 20] = GOSSIP_FLIGHT_GONE; /* that is a GIVE_UP */
         }
         struct gossip_reader r, fields;
         uint8_t type;
