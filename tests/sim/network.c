@@ -70,6 +70,18 @@ static uint64_t leaves_us(struct sim *s, struct sim_node *n, size_t len)
     return n->link.free_us;
 }
 
+void sim_give_ipv6(struct sim *s, size_t node, bool alone)
+{
+    struct sim_node *n = &s->nodes[node];
+    n->addr6 = (struct gossip_addr){.family = GOSSIP_IPV6,
+                                    .ip = {0xfd, [14] = (uint8_t)(node >> 8), (uint8_t)node},
+                                    .port = SIM_GOSSIP_PORT};
+    if (alone) {
+        n->addr = n->addr6;
+        n->addr6.family = GOSSIP_NO_ADDR;
+    }
+}
+
 /* Which of a node's addresses speaks to that one; NULL: none of its family. */
 static const struct gossip_addr *speaks(const struct sim_node *n, const struct gossip_addr *to)
 {

@@ -49,18 +49,6 @@ struct sim_node *sim_node_at(struct sim *s, const struct gossip_addr *addr)
                : NULL;
 }
 
-void sim_give_ipv6(struct sim *s, size_t node, bool alone)
-{
-    struct sim_node *n = &s->nodes[node];
-    n->addr6 = (struct gossip_addr){.family = GOSSIP_IPV6,
-                                    .ip = {0xfd, [14] = (uint8_t)(node >> 8), (uint8_t)node},
-                                    .port = SIM_GOSSIP_PORT};
-    if (alone) {
-        n->addr = n->addr6;
-        n->addr6.family = GOSSIP_NO_ADDR;
-    }
-}
-
 static void note_id(struct sim *s, const struct sim_node *n)
 {
     size_t mask = s->by_id_capacity - 1, at = gossip_mix(n->id) & mask;
