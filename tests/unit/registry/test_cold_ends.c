@@ -202,6 +202,75 @@ static void a_server_that_ends_takes_all_who_wait_or_are_fed_with_it(void **stat
     assert_int_equal(cold_counters(r->parent.cold)->fed, 2);
 }
 
+/* --- without memory --- */
+
+static void assert_right_as_far_as_it_goes(struct rollout *r)
+{
+    int status = r->client.status; /* 0: closed, which containerd survives */
+    assert_true(status == 0 || status == 200 || status == 404);
+    if (status == 200) {
+        assert_false(r->client.reset);
+        assert_int_equal(r->client.content_length, BLOB_BYTES);
+        assert_true(r->client.body_bytes > 0);
+        assert_memory_equal(r->body, r->blob, r->client.body_bytes);
+    }
+}
+
+/* Without a flight, and without doubts in whoever gave it all. */
+static void follower_begins_anew(struct rollout *r)
+{
+    cold_held(r->follower.cold, &r->digest);
+    mirror_appeared(r->follower.mirror, &r->digest);
+    run_for(r, 20);
+}
+
+static void without_memory_a_follower_and_its_parent_go_on(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    parent_begins(r, TOTAL);
+    parent_grows(r, 0, BLOB_BYTES);
+    unsigned whole = 0;
+    SUPPORT_OUT_OF_MEMORY_SWEEP({
+        r->want_count = r->flight_count = 0;
+        follower_asks(r, "");
+        follower_finishes(r);
+        assert_right_as_far_as_it_goes(r);
+        whole += r->client.body_bytes == BLOB_BYTES;
+        follower_begins_anew(r);
+    });
+    assert_true(whole > 0);
+    r->want_count = r->flight_count = 0;
+    follower_asks(r, "");
+    follower_finishes(r);
+    assert_whole(r);
+}
+
+/* The same of one that waits when memory ends, with the bytes and the commit yet to come. */
+static void without_memory_who_waits_is_answered(void **state)
+{
+    struct rollout *r = *state;
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    for (unsigned nth = 1; nth < 40; nth += 1 + nth / 8) {
+        r->want_count = r->flight_count = 0;
+        parent_begins(r, TOTAL);
+        follower_asks(r, "");
+        run_for(r, 30);
+        support_fail_allocation(nth);
+        run_for(r, 10);
+        support_fail_allocation(0);
+        parent_grows(r, 0, BLOB_BYTES);
+        support_fail_allocation(nth);
+        follower_finishes(r);
+        support_fail_allocation(0);
+        assert_right_as_far_as_it_goes(r);
+        download_abort(&r->download);
+        follower_begins_anew(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +292,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_server_that_ends_takes_all_who_wait_or_are_fed_with_it,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_memory_a_follower_and_its_parent_go_on, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(without_memory_who_waits_is_answered, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
