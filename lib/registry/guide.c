@@ -6,78 +6,31 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "oci/range.h"
+#include "registry/blame.h"
 #include "registry/mirror_internal.h"
 
 static void guide_timer_fired(void *arg);
 static void guide_try_next(struct guide *g);
 static void guide_go_on(struct guide *g);
 
-/* --- what went wrong so far --- */
-
 static void guide_note(struct guide *g, const struct mirror_holder *holder, const char *outcome)
 {
     mirror_note_attempt(g->log, holder, outcome);
 }
 
-static bool has_failed(const struct guide *g, uint64_t id)
-{
-    for (size_t i = 0; i < g->failed.failed_count; i++) {
-        if (g->failed.failed[i].id == id && g->failed.failed[i].fault != GOSSIP_FAULT_STALLED) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Latest first; a newer word about the same one replaces the older. */
-static void add_failed(struct gossip_want *list, uint64_t id, enum gossip_swarm_fault fault)
-{
-    size_t at = 0;
-    while (at < list->failed_count && list->failed[at].id != id) {
-        at++;
-    }
-    if (at == list->failed_count && list->failed_count < GOSSIP_SWARM_FAILED) {
-        list->failed_count++;
-    }
-    at = at < GOSSIP_SWARM_FAILED ? at : GOSSIP_SWARM_FAILED - 1;
-    memmove(&list->failed[1], &list->failed[0], at * sizeof list->failed[0]);
-    list->failed[0].id = id;
-    list->failed[0].fault = fault;
-}
-
-static void forget_stalled(struct gossip_want *list)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < list->failed_count; i++) {
-        if (list->failed[i].fault != GOSSIP_FAULT_STALLED) {
-            list->failed[kept++] = list->failed[i];
-        }
-    }
-    list->failed_count = (uint8_t)kept;
-}
-
 static void guide_failed(struct guide *g, enum gossip_swarm_fault fault)
 {
     if (g->parent) {
-        add_failed(&g->failed, g->parent, fault);
+        blame_add(&g->failed, g->parent, fault);
         g->parent = 0;
     }
-}
-
-static uint64_t id_of(const uint8_t node_id[MARKS_NODE_BYTES])
-{
-    uint64_t id = 0;
-    for (size_t i = 0; i < MARKS_NODE_BYTES; i++) {
-        id = id << 8 | node_id[i];
-    }
-    return id;
 }
 
 static void guide_reviewed(struct cold_ask *ask, const struct gossip_answer *answer)
 {
     struct guide *g = CONTAINER_OF(ask, struct guide, review);
     if (answer->kind == GOSSIP_SWARM_OFFER && !g->running && g->better &&
-        answer->offers[0].id != g->parent && !has_failed(g, answer->offers[0].id)) {
+        answer->offers[0].id != g->parent && !blame_has(&g->failed, answer->offers[0].id)) {
         g->answer = *answer;
         g->next = 0;
         g->better(g);
@@ -87,7 +40,7 @@ static void guide_reviewed(struct cold_ask *ask, const struct gossip_answer *ans
 static void guide_review(struct guide *g, const struct want *want)
 {
     struct gossip_want asked = g->failed;
-    add_failed(&asked, g->parent, GOSSIP_FAULT_SLOW);
+    blame_add(&asked, g->parent, GOSSIP_FAULT_SLOW);
     asked.key = cold_flight_key(g->flight);
     asked.bytes = (uint64_t)want->first;
     g->review.answered = guide_reviewed;
@@ -101,8 +54,8 @@ void guide_flowing(struct guide *g, const struct want *want, const struct mirror
     cold_counters(g->cold)->bytes_followed += bytes;
     if (g->running) {
         guide_stop(g);
-        forget_stalled(&g->failed);
-        g->parent = id_of(from->node_id); /* another one may have been tried meanwhile */
+        blame_forget_stalled(&g->failed);
+        g->parent = blame_id(from->node_id); /* another one may have been tried meanwhile */
         cold_flight_set_parent(g->flight, g->parent);
     } else if (now_ms - g->reviewed_ms >= LIMIT_SWARM_SLOW_MS) {
         g->reviewed_ms = now_ms;
@@ -228,7 +181,7 @@ static void guide_timer_fired(void *arg)
         return;
     }
     if (g->parent) {
-        add_failed(&g->failed, g->parent, GOSSIP_FAULT_STALLED);
+        blame_add(&g->failed, g->parent, GOSSIP_FAULT_STALLED);
     }
     guide_ask(g);
 }
@@ -249,7 +202,7 @@ static void on_attempt_ready(struct attempt *a)
     struct cold_counters *counters = cold_counters(g->cold);
     g->attempt = NULL;
     guide_stop(g);
-    forget_stalled(&g->failed);
+    blame_forget_stalled(&g->failed);
     g->reviewed_ms = loop_now_ms(g->mirror->loop);
     counters->followed++;
     g->won(g, a);
@@ -289,48 +242,19 @@ static void guide_go_on(struct guide *g)
     }
 }
 
-/* Nobody whose bytes were not what they should be, or might not have been: here somebody else, or
- * upstream, can give them. */
-static bool is_doubted(const struct guide *g, const struct mirror_holder *holder)
-{
-    const struct doubt *d = &g->mirror->doubt;
-    const struct digest *digest = &g->want.query->digest;
-    return doubt_is_excluded(d, digest, holder->node_id) ||
-           doubt_is_doubted(d, digest, holder->node_id, loop_now_ms(g->mirror->loop));
-}
-
-/* Whoever gave the bytes had them from somebody: those who hold it all are no better until upstream
- * has been asked again. */
-static void blame_doubted(struct guide *g)
-{
-    struct mirror *m = g->mirror;
-    const struct digest *digest = &g->want.query->digest;
-    struct mirror_holder holders[GOSSIP_SWARM_FAILED];
-    uint8_t ids[GOSSIP_SWARM_FAILED][MARKS_NODE_BYTES];
-    size_t count = doubt_whom(&m->doubt, digest, loop_now_ms(m->loop), ids, GOSSIP_SWARM_FAILED);
-    size_t known =
-        count ? m->config.lookup(m->config.arg, digest, NULL, holders, GOSSIP_SWARM_FAILED) : 0;
-    for (size_t i = 0; i < known; i++) {
-        add_failed(&g->failed, id_of(holders[i].node_id), GOSSIP_FAULT_LOST);
-    }
-    for (size_t i = 0; i < count; i++) {
-        add_failed(&g->failed, id_of(ids[i]), GOSSIP_FAULT_REFUSED);
-    }
-}
-
 /* One that is passed over is named as failed, or else the arbiter would offer it for ever. */
 static bool may_be_asked(struct guide *g, uint64_t id, struct mirror_holder *ret_holder)
 {
     const struct mirror *m = g->mirror;
-    if (has_failed(g, id)) {
+    if (blame_has(&g->failed, id)) {
         return false;
     }
     if (!m->config.member(m->config.arg, id, ret_holder)) {
-        add_failed(&g->failed, id, GOSSIP_FAULT_LOST);
+        blame_add(&g->failed, id, GOSSIP_FAULT_LOST);
         return false;
     }
-    if (is_doubted(g, ret_holder)) {
-        add_failed(&g->failed, id, GOSSIP_FAULT_REFUSED);
+    if (blame_is_doubted(m, &g->want.query->digest, ret_holder)) {
+        blame_add(&g->failed, id, GOSSIP_FAULT_REFUSED);
         return false;
     }
     return true;
@@ -390,7 +314,7 @@ int guide_start(struct guide *g, const struct want *want)
     g->parent = 0;
     int r = guide_begin(g, want);
     if (r == 0) {
-        blame_doubted(g);
+        blame_doubted(&g->failed, g->mirror, &g->want.query->digest);
         guide_ask(g);
     }
     return r;
@@ -418,7 +342,7 @@ int guide_stalled(struct guide *g, const struct want *want)
 
 int guide_lost(struct guide *g, const struct mirror_holder *source, const struct want *want)
 {
-    add_failed(&g->failed, id_of(source->node_id), GOSSIP_FAULT_LOST);
+    blame_add(&g->failed, blame_id(source->node_id), GOSSIP_FAULT_LOST);
     if (g->running && g->attempt) {
         return 0; /* another one is being tried already */
     }

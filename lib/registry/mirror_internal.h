@@ -3,7 +3,8 @@
  *   mirror.c      the whole: set-up, counters, which holders come into question
  *   transfer.c    one request: look-up, race, answer
  *   race.c        several holders, the first good one wins
- *   guide.c       cold rollouts: the parents that the arbiter names, one after the other
+ *   guide.c       cold rollouts: the parents that the arbiter names, one after the other;
+ *                 blame.c those that failed
  *   attempt.c     one holder asked; verdict.c judges its head
  *   relay.c       a large body on its way; relay_source.c who goes on when a holder fails
  *   givers.c      whose bytes it was made of
