@@ -3,12 +3,32 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cluster/convert.h"
 #include "node.h"
 
 static const char *node_content_root(void *arg)
 {
     const struct node *n = arg;
     return n->containerd ? containerd_content_root(n->containerd) : "";
+}
+
+static bool node_is_member(void *arg, const struct sockaddr *from)
+{
+    const struct node *n = arg;
+    struct gossip_addr addr;
+    struct gossip_member_view member;
+    size_t cursor = 0;
+    if (convert_from_sockaddr(from, &addr) < 0) {
+        return false;
+    }
+    while (gossip_members(cluster_core(n->cluster), &cursor, &member)) {
+        for (size_t i = 0; i < member.addr_count && member.state != GOSSIP_DEAD; i++) {
+            if (gossip_addr_same_host(&member.addrs[i], &addr)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 static void node_want(void *arg, const struct gossip_want *want)
@@ -103,6 +123,7 @@ int node_start_cold(struct node *n, struct error *err)
     const struct cold_config config = {.namespace = o->containerd_namespace,
                                        .content_root = node_content_root,
                                        .held = node_held,
+                                       .is_member = node_is_member,
                                        .want = node_want,
                                        .want_end = node_want_end,
                                        .flight = node_flight,

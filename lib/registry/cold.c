@@ -245,6 +245,7 @@ static void cold_tick(void *arg)
 {
     struct cold *c = arg;
     uint64_t now_ms = loop_now_ms(c->loop);
+    (void)timer_start(&c->tick, TICK_MS); /* its place in the heap was freed just now */
     LIST_EACH_SAFE (link, &c->flights) {
         struct cold_flight *f = CONTAINER_OF(link, struct cold_flight, link);
         flight_look(f);
@@ -264,8 +265,8 @@ static void cold_tick(void *arg)
         flight_tell(f);
         feed_flight_changed(f);
     }
-    if (!list_empty(&c->flights)) {
-        (void)timer_start(&c->tick, TICK_MS);
+    if (list_empty(&c->flights)) {
+        timer_stop(&c->tick);
     }
 }
 

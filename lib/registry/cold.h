@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/list.h"
@@ -27,6 +28,10 @@ struct cold_config {       /* everything pointed at outlives it */
     /* Whether the store has it; asked now and then, for blobs whose cold_held never comes because
      * they are not announced. */
     bool (*held)(void *arg, const struct digest *digest);
+    /* May be NULL. Whether a member of the cluster has this address: where others fill the places
+     * of those who are fed, members take them over. Where addresses are translated nobody is known,
+     * and all are equal. */
+    bool (*is_member)(void *arg, const struct sockaddr *from);
     /* To the gossip core. Answers come back by cold_answer, from the loop, never from inside. */
     void (*want)(void *arg, const struct gossip_want *want);
     void (*want_end)(void *arg, uint32_t ask);

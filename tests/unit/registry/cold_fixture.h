@@ -29,6 +29,8 @@ struct rollout {
     uint64_t offers[8]; /* whom, 0: PARENT */
     uint16_t retry_ms;  /* of WAIT */
     int silent_fd;
+    in_port_t outsiders[LIMIT_COLD_CHILDREN];
+    size_t outsider_count;
     /* What was asked and said. */
     struct gossip_want wants[32];
     size_t want_count;
@@ -53,6 +55,17 @@ static inline void tell(void *arg)
         const struct gossip_answer answer = r->queued[r->queued_count];
         cold_answer(r->queued_for[r->queued_count]->cold, &answer);
     }
+}
+
+/* Whoever connects from one of these ports is none. */
+static inline bool is_member(void *arg, const struct sockaddr *from)
+{
+    (void)arg;
+    bool outside = false;
+    for (size_t i = 0; i < the->outsider_count; i++) {
+        outside |= ((const struct sockaddr_in *)(const void *)from)->sin_port == the->outsiders[i];
+    }
+    return !outside;
 }
 
 static inline void want(void *arg, const struct gossip_want *asked)
@@ -126,6 +139,7 @@ static inline int set_up(void **state)
     static const struct cold_config cold = {.namespace = "k8s.io",
                                             .content_root = content_root,
                                             .held = held,
+                                            .is_member = is_member,
                                             .want = want,
                                             .want_end = want_end,
                                             .flight = flight};
