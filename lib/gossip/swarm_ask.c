@@ -148,7 +148,9 @@ void gossip_ask_start(struct gossip *g, const struct gossip_want *want)
     }
     list_push_back(&s->ask_list, &a->link);
     s->stats.asks++;
-    gossip_swarm_arbiters(g, want->key, a->arbiters);
+    if (!g->me->tcp_only) { /* else no answer would arrive */
+        gossip_swarm_arbiters(g, want->key, a->arbiters);
+    }
     if (a->arbiters[1] && is_skipped(g, a->arbiters[0]) && !is_skipped(g, a->arbiters[1])) {
         uint64_t first = a->arbiters[0];
         a->arbiters[0] = a->arbiters[1];

@@ -12,7 +12,7 @@ struct rollout *rollout_new(struct sim *s, size_t blobs, uint64_t bytes, uint64_
                             uint64_t upstream_bytes_per_s, uint64_t spread_ms)
 {
     struct rollout *r = calloc(1, sizeof(*r));
-    CHECK(r && blobs <= ROLLOUT_BLOBS_MAX);
+    CHECK(r && blobs > 0 && blobs <= ROLLOUT_BLOBS_MAX);
     r->s = s;
     r->blob_count = blobs;
     r->node_count = s->node_count;

@@ -55,11 +55,12 @@ static void print_times(const struct rollout *r)
         }
     }
     qsort(us, count, sizeof(*us), by_time);
+    size_t middle = count / 2, late = count * 99 / 100, last = count ? count - 1 : 0;
     printf("\"first_s\":%.2f,\"p50_s\":%.2f,\"p99_s\":%.2f,\"last_s\":%.2f,\"alone_s\":%.2f,"
            "\"last_over_alone\":%.2f",
-           count ? (double)us[0] / 1e6 : 0, count ? (double)us[count / 2] / 1e6 : 0,
-           count ? (double)us[count * 99 / 100] / 1e6 : 0, count ? (double)us[count - 1] / 1e6 : 0,
-           (double)r->alone_us / 1e6, count ? (double)us[count - 1] / (double)r->alone_us : 0);
+           (double)us[0] / 1e6, (double)us[middle] / 1e6, (double)us[late] / 1e6,
+           (double)us[last] / 1e6, (double)r->alone_us / 1e6,
+           (double)us[last] / (double)r->alone_us);
     free(us);
 }
 

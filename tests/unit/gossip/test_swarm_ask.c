@@ -212,6 +212,21 @@ static void without_any_answer_it_is_upstream(void **state)
     town_done(&t);
 }
 
+static void whoever_hears_nothing_over_udp_neither_asks_nor_is_asked(void **state)
+{
+    (void)state;
+    uint64_t ids[2];
+    found_town(3);
+    uint64_t key = key_for(1, 2);
+    t.core[0]->me->tcp_only = true;
+    assert_int_equal(kind_of(ask(0, key)), GOSSIP_SWARM_NONE);
+    t.core[0]->me->tcp_only = false;
+    gossip_members_get(&t.core[0]->members, id_of(1))->tcp_only = true;
+    gossip_swarm_arbiters(t.core[0], key, ids);
+    assert_true(ids[0] == id_of(2) && ids[1] == id_of(0));
+    town_done(&t);
+}
+
 static void answers_that_are_late_or_foreign_are_ignored(void **state)
 {
     (void)state;
@@ -401,6 +416,7 @@ int main(void)
         cmocka_unit_test(an_offer_names_only_members_known_here),
         cmocka_unit_test(an_arbiter_that_is_dead_is_passed_over),
         cmocka_unit_test(without_any_answer_it_is_upstream),
+        cmocka_unit_test(whoever_hears_nothing_over_udp_neither_asks_nor_is_asked),
         cmocka_unit_test(answers_that_are_late_or_foreign_are_ignored),
         cmocka_unit_test(a_lease_survives_its_arbiter),
         cmocka_unit_test(a_new_first_arbiter_is_told_at_once),
