@@ -2,8 +2,6 @@
 
 #include "base/check.h"
 
-#define FEW_HOLDERS 3
-
 static struct copy *copy_of(struct rollout *r, size_t node, size_t blob)
 {
     return &r->nodes[node].copies[blob];
@@ -203,13 +201,13 @@ static void drive_copy(struct rollout *r, size_t node, size_t blob)
 
 static void begin(struct rollout *r, size_t node, size_t blob)
 {
-    struct gossip_holder holders[8];
+    struct gossip_holder holders[16];
     struct copy *c = copy_of(r, node, blob);
     c->since_us = c->grew_us = r->s->now_us;
     c->state = COPY_ASKING;
     /* With as many holders as that, nobody need be asked, unless they are busy. */
-    size_t count = gossip_lookup(r->s->nodes[node].core, r->blobs[blob].key, holders, 8);
-    for (size_t i = 0; count >= FEW_HOLDERS && i < count; i++) {
+    size_t count = gossip_lookup(r->s->nodes[node].core, r->blobs[blob].key, holders, 16);
+    for (size_t i = 0; count >= LIMIT_COLD_FEW_HOLDERS && i < count; i++) {
         uint32_t holder = sim_node_of(r->s, holders[i].id)->number;
         if (r->nodes[holder].feeds < LIMIT_PEER_STREAMS) {
             r->nodes[holder].feeds++;
