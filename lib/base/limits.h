@@ -156,7 +156,7 @@
 #define LIMIT_COLD_AGAIN_MS 100  /* after all offered parents failed, the arbiter is asked again */
 #define LIMIT_SWARM_SLOW_MS 5000 /* a follower asks whether it might have a faster parent */
 #define LIMIT_COLD_WAIT_MAX_MS 3000 /* whatever an arbiter says: it is asked again then */
-#define LIMIT_COLD_DOUBT_MS 60000 /* after a doubt: whoever is granted asks upstream, not holders */
+#define LIMIT_COLD_DOUBT_MS 60000   /* after a doubt: who is granted asks upstream, not holders */
 #define LIMIT_SWARM_FIRST_BYTE_MS 20000 /* a follower waits for its first byte; then upstream */
 
 #define LIMIT_HOLDING_CHANGES (1024 * 1024) /* own contents, untold yet; more are not announced */

@@ -13,8 +13,7 @@ void note_log(const struct gossip_note *note)
         [GOSSIP_NOTE_REFUTED] = "this node was suspected, and refuted it",
         [GOSSIP_NOTE_NEW_BOOT] = "this node's boot number was behind; took a later one",
         [GOSSIP_NOTE_UDP_BLOCKED] =
-            "no answer over UDP but over TCP, so the view lags by seconds: is "
-            "a firewall or a network policy in the way?",
+            "no answer over UDP but over TCP: is a firewall or policy in the way?",
         [GOSSIP_NOTE_UDP_OPEN] = "UDP is answered again",
         [GOSSIP_NOTE_NEW_ID] = "another live node has this node's id; took a new one",
     };

@@ -1,4 +1,4 @@
-/* paths.h - scenarios where some nodes cannot hear all others: no UDP, or another address family. */
+/* paths.h - scenarios where some nodes cannot hear all others: no UDP, or another family. */
 #pragma once
 
 #include "sim.h"
