@@ -1,8 +1,8 @@
 """Five nodes pull a new image at once, and something goes wrong (lab/rollout_faults.py says what).
 
-Every pull must end right and no byte be wrong; upstream may send at most twice the image; and nobody
-may wait more than three seconds longer than the same fault costs without cold rollouts. What that is
-was measured with them turned off, and is for the most part five images through upstream's link:
+Every pull must end right and no byte be wrong; upstream may send at most twice the image; and
+nobody may wait more than three seconds longer than the same fault costs without cold rollouts. What
+that is was measured with them turned off, and is mostly five images through upstream's link:
 
     SPEGEL_WITHOUT=1 ./dev test tests/e2e/test_rollout_faults.py -s
 """

@@ -1,9 +1,9 @@
 """Containerd's part, played: for clusters of more nodes than real containerds fit on a machine.
 
-A Puppet answers the few gRPC calls that the daemon makes, keeps a content store on disk as containerd
-lays it out, and pulls like it: from its own mirror first, else from upstream, continuing where a
-stream broke, in 1 MiB writes to ingest/<H>/data and a rename at the end, three blobs at a time.
-Nothing is unpacked. All puppets share one thread: run() one coroutine for all of them.
+A Puppet answers the few gRPC calls that the daemon makes, keeps a content store on disk as
+containerd lays it out, and pulls like it: from its own mirror first, else from upstream, continuing
+where a stream broke, in 1 MiB writes to ingest/<H>/data and a rename at the end, three blobs at a
+time. Nothing is unpacked. All puppets of a cluster share one asyncio loop.
 """
 
 import asyncio

@@ -278,7 +278,8 @@ FAULTS = {
     "arbiter partitioned": Fault(part_arbiter),
     "feeder frozen": Fault(freeze_feeder),
     "leader corrupts a layer": Fault(before=corrupt_layer, head_start=True),
-    # Each layer is fetched again, more than once where the failure of one ends the other's download.
+    # Each layer is fetched again, and more than once where the failure of one ends the download of
+    # the other.
     "leader corrupts all": Fault(before=corrupt_all, head_start=True, upstream=3.0),
     "upstream away for 5 s": Fault(cut_upstream_for_a_while),
     "upstream gone": Fault(kill_upstream, ends_in_failure=True),
