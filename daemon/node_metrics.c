@@ -149,6 +149,7 @@ static void write_cold(const struct node *n, struct exposition *e)
         {"flight_held", c->flights_held},
         {"flight_gone", c->flights_gone},
         {"over_cap", c->over_cap},
+        {"no_ingest", c->no_ingest},
         {"fed", c->fed},
         {"fed_refused", c->fed_refused},
         {"fed_cut", c->fed_cut},

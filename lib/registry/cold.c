@@ -304,6 +304,12 @@ struct cold_flight *cold_flight_join(struct cold *c, const struct digest *digest
         free(f);
         return NULL;
     }
+    if (!cold_flight_has_ingest(f)) {
+        c->counters.no_ingest++;
+        ingest_close(f->ingest);
+        free(f);
+        return NULL;
+    }
     f->cold = c;
     f->digest = *digest;
     f->key = gossip_key_digest(digest->bytes);

@@ -46,7 +46,7 @@ struct cold_counters {
     /* as a parent */
     uint64_t fed, fed_refused, fed_cut, bytes_fed;
     /* flights */
-    uint64_t flights, flights_held, flights_gone, over_cap;
+    uint64_t flights, flights_held, flights_gone, over_cap, no_ingest;
 };
 
 struct cold;
@@ -79,7 +79,10 @@ void cold_ask_end(struct cold *c, struct cold_ask *ask); /* none open: fine */
 /* --- flights --- */
 
 /* For a request of this node's containerd; leave when it is over. NULL: no ingests here, no memory,
- * or LIMIT_SWARM_FLIGHTS: the request goes on without. */
+ * LIMIT_SWARM_FLIGHTS, or no ingest of this digest: the request goes on without. containerd opens
+ * the ingest before it asks (tests/e2e/test_ingest.py, on 1.6, 1.7 and 2.1), so whoever asks
+ * without one downloads nothing here: somebody with curl, another namespace, a forged
+ * X-Spegel-Node. He would be granted the download, begin nothing, and keep the others waiting. */
 struct cold_flight *cold_flight_join(struct cold *c, const struct digest *digest);
 void cold_flight_leave(struct cold_flight *f);
 

@@ -10,6 +10,7 @@
 #include "store/downloads.h"
 
 #define BLOB_BYTES (6 * DOWNLOADS_MIB)
+#define TOTAL "6291456"
 #define PARENT 0x010203040506
 #define SILENT 0x010203040507 /* a member that takes connections and says nothing */
 #define ANSWER_LOST ((enum gossip_swarm_answer_kind)99)
@@ -22,6 +23,7 @@ struct rollout {
     char blob[BLOB_BYTES], body[BLOB_BYTES + 4096], target[160];
     struct place at_parent, at_follower; /* only their directories */
     struct download download;            /* the parent's */
+    struct download own;                 /* the follower's: there, and empty, before it asks */
     struct blocking_client client;       /* of the follower */
     /* What the test answers to the follower's asks, in this order, the last one for ever. */
     enum gossip_swarm_answer_kind answers[8];
@@ -162,6 +164,7 @@ static inline int set_up(void **state)
     digest_of(r->blob, BLOB_BYTES, &r->digest);
     digest_format(&r->digest, text);
     (void)snprintf(r->target, sizeof r->target, "/v2/app/blobs/%s?ns=registry.lab", text);
+    r->own = download_begin(&r->at_follower, "layer", &r->digest, TOTAL);
     r->answers[0] = GOSSIP_SWARM_OFFER;
     r->answer_count = 1;
     r->retry_ms = 20;
@@ -180,6 +183,7 @@ static inline int tear_down(void **state)
     site_stop(&r->follower);
     site_stop(&r->parent);
     (void)close(r->silent_fd);
+    (void)close(r->own.fd);
     loop_free(r->loop);
     free(r);
     return 0;
@@ -219,6 +223,12 @@ static inline void parent_commits(struct rollout *r)
     cold_held(r->parent.cold, &r->digest);
 }
 
+static inline void own_is_gone(struct rollout *r)
+{
+    download_abort(&r->own);
+    r->own.fd = -1;
+}
+
 static inline void follower_asks(struct rollout *r, const char *fields)
 {
     r->client = (struct blocking_client){0};
@@ -247,5 +257,3 @@ static inline const struct gossip_flight *last_said(const struct rollout *r, con
     }
     return NULL;
 }
-
-#define TOTAL "6291456"

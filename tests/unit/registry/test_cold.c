@@ -8,7 +8,6 @@ static void whoever_is_granted_it_is_sent_upstream_and_says_that_it_leads(void *
 {
     struct rollout *r = *state;
     r->answers[0] = GOSSIP_SWARM_GRANT;
-    r->download = download_begin(&r->at_follower, "layer", &r->digest, TOTAL);
     site_ask(&r->follower, "GET", r->target, "");
     assert_int_equal(r->follower.client.status, 404);
     assert_non_null(strstr(r->follower.reply, "fetch it from upstream"));
@@ -18,11 +17,11 @@ static void whoever_is_granted_it_is_sent_upstream_and_says_that_it_leads(void *
     assert_non_null(said);
     assert_int_equal(said->state, GOSSIP_FLIGHT_GROWING);
     assert_int_equal(said->parent, 0);
-    parent_grows(r, 0, DOWNLOADS_MIB);
+    download_write(&r->own, 0, DOWNLOADS_MIB);
     run_for(r, 1300);
     said = last_said(r, &r->follower);
     assert_int_equal(said->bytes, DOWNLOADS_MIB);
-    download_abort(&r->download);
+    own_is_gone(r);
     run_for(r, 800);
     assert_int_equal(last_said(r, &r->follower)->state, GOSSIP_FLIGHT_GONE);
     assert_int_equal(cold_counters(r->follower.cold)->flights_gone, 1);
@@ -324,13 +323,27 @@ static void a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else(voi
     free(body);
 }
 
-/* Somebody with curl: nothing lies on disk from which others could be fed. */
-static void who_downloads_nowhere_is_no_parent(void **state)
+/* Somebody with curl, or another namespace's pull: nothing is downloaded here. */
+static void who_downloads_nothing_does_not_ask_the_arbiter(void **state)
+{
+    struct rollout *r = *state;
+    own_is_gone(r);
+    site_ask(&r->follower, "GET", r->target, "");
+    assert_int_equal(r->follower.client.status, 404);
+    assert_int_equal(r->want_count, 0);
+    assert_int_equal(cold_counters(r->follower.cold)->no_ingest, 1);
+    assert_int_equal(cold_counters(r->follower.cold)->flights, 0);
+}
+
+/* Its download is taken away while it still receives: nothing lies there to feed others from. */
+static void who_downloads_no_more_is_no_parent(void **state)
 {
     struct rollout *r = *state;
     parent_begins(r, TOTAL);
     follower_asks(r, "");
     parent_grows(r, 0, DOWNLOADS_MIB);
+    run_for(r, 100);
+    own_is_gone(r);
     run_for(r, LIMIT_COLD_INGEST_MS + 600);
     assert_int_equal(last_said(r, &r->follower)->state, GOSSIP_FLIGHT_GONE);
     site_ask(&r->follower, "GET", r->target, FIRST_BYTE);
@@ -374,7 +387,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_downloads_nowhere_is_no_parent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_downloads_nothing_does_not_ask_the_arbiter, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_downloads_no_more_is_no_parent, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void who_gives_up_says_that_it_follows_nobody(void **state)
     const struct gossip_flight *said = last_said(r, &r->follower);
     assert_non_null(said);
     assert_int_equal(said->parent, 0);
-    assert_int_equal(said->state, GOSSIP_FLIGHT_WAITING);
+    assert_int_equal(said->state, GOSSIP_FLIGHT_GROWING);
 }
 
 /* --- parents --- */
