@@ -258,8 +258,10 @@ void rollout_step(struct rollout *r)
         struct rollout_reply reply = r->replies[i]; /* more may come meanwhile */
         rollout_answered(r, reply.node, &reply.answer);
     }
-    memmove(r->replies, r->replies + count, (r->reply_count - count) * sizeof(*r->replies));
-    r->reply_count -= count;
+    if (count > 0) {
+        memmove(r->replies, r->replies + count, (r->reply_count - count) * sizeof(*r->replies));
+        r->reply_count -= count;
+    }
     for (size_t i = 0; i < r->node_count; i++) {
         if (rollout_is_up(r, i)) {
             rollout_drive(r, i);
