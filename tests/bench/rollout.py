@@ -22,6 +22,7 @@ UPSTREAM_MBIT, NODE_MBIT = 100, 400
 OTHER_CONTAINERD = "2.1"
 PAUSE_S = 0.5  # between rounds: what was removed is known to be gone, and the daemons are at rest
 GOAL_UPSTREAM, GOAL_LAST, GOAL_UPLINK = 1.02, 1.25, 3.0
+GOAL_CABLE = 1.05  # how many heads a body has depends on how it was cut into frames
 GOAL_PAIRS_S, GOAL_OFFLINE_S, GOAL_HELD = 6.0, 2.3, 1.1
 HELD_ROUNDS = 5
 
@@ -85,7 +86,7 @@ def at_once(scene, key, what, image, reference):
     links = scene.median(key, lambda m: m["upstream_link"] / m["alone_link"])
     yield Row(f"{key}-cable", f"{what}: upstream's cable, × one node's",
               scene.median(key, lambda m: m["upstream_link"]),
-              scene.median(key, lambda m: m["alone_link"]), "×", links, AT_MOST, GOAL_UPSTREAM,
+              scene.median(key, lambda m: m["alone_link"]), "×", links, AT_MOST, GOAL_CABLE,
               scene.rounds)
     yield Row(f"{key}-last", f"{what}: last node, one node alone",
               scene.median(key, lambda m: m["last_s"]),

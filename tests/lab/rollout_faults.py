@@ -16,7 +16,7 @@ from .villain import Corrupter, Refuser
 
 STRIKES_AT = 0.4
 HEAD_START_S = 0.25  # of the one that is to lead
-ATTEMPTS = 3
+ATTEMPTS = 6  # each layer that is wrong may cost one
 HEAL_S = 40.0
 
 
