@@ -2,7 +2,7 @@
 # program stands in deps/debian; docs/hosts.md says how it is used.
 include(GNUInstallDirs)
 set(DEBIAN ${CMAKE_SOURCE_DIR}/deps/debian)
-set(PACKED ${CMAKE_BINARY_DIR}/package)
+set(PACKED ${CMAKE_BINARY_DIR}/packed) # not where CPack writes, which is emptied before
 
 # Compressed as Debian wants it: at most, without name and time.
 function(install_compressed source name destination)
