@@ -232,7 +232,11 @@ static bool flight_is_over(const struct cold_flight *f, uint64_t now_ms)
     if (!cold_flight_has_ingest(f)) {
         return now_ms - f->ingest_ms >= LIMIT_SWARM_BEGIN_MS;
     }
-    return now_ms - ingest_grown_ms(f->ingest) >= LIMIT_COLD_IDLE_MS;
+    /* Committed and not held a while later: the rest of its pull failed, or it was removed at once.
+     */
+    bool is_gone = ingest_state(f->ingest) == INGEST_COMMITTED && f->child_count == 0;
+    return now_ms - ingest_grown_ms(f->ingest) >=
+           (is_gone ? LIMIT_SWARM_BEGIN_MS : LIMIT_COLD_IDLE_MS);
 }
 
 /* Who asks without downloading (curl, say) has nothing to feed others from. */

@@ -8,6 +8,7 @@ import threading
 import time
 
 from . import rpc, web
+from .net import LabError
 
 MASK = (1 << 64) - 1
 RETRY_S = 1.0
@@ -185,7 +186,15 @@ def forget(opened, references, nodes=None, timeout_s=10.0):
         for reference in references:
             if node.containerd.cri.image(reference):
                 node.remove(reference)
-    opened.settle(lambda: all(n.daemon.metric("spegel_gossip_index_entries") == 0 and
-                              not n.daemon.metric("spegel_held_blobs") and
-                              not flights(n) for n in nodes if n.daemon.alive),
-                  timeout_s, "the image to be forgotten")
+
+    def remembered():
+        """What some daemon still believes to be there."""
+        return {n.name: left for n in nodes if n.daemon.alive and any(left := (
+            n.daemon.metric("spegel_gossip_index_entries"),
+            n.daemon.metric("spegel_held_blobs"), flights(n)))}
+
+    try:
+        opened.settle(lambda: not remembered(), timeout_s)
+    except LabError:
+        raise LabError(f"after {timeout_s:g} s remembered: (index entries, blobs, flights) "
+                       f"{remembered()}") from None
