@@ -66,6 +66,12 @@ void node_cold_held(const struct node *n, const struct digest *digest)
     }
 }
 
+static void node_committed(void *arg, const struct digest *digest)
+{
+    const struct node *n = arg;
+    mirror_appeared(n->mirror, digest);
+}
+
 void node_cold_answered(void *arg, const struct gossip_answer *answer)
 {
     const struct node *n = arg;
@@ -123,6 +129,7 @@ int node_start_cold(struct node *n, struct error *err)
     const struct cold_config config = {.namespace = o->containerd_namespace,
                                        .content_root = node_content_root,
                                        .held = node_held,
+                                       .committed = node_committed,
                                        .is_member = node_is_member,
                                        .want = node_want,
                                        .want_end = node_want_end,

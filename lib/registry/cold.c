@@ -202,6 +202,12 @@ static void flight_look(struct cold_flight *f)
     }
     f->size = size;
     f->total = total >= 0 ? total : f->total;
+    if (ingest_state(f->ingest) == INGEST_COMMITTED && !f->committed) {
+        f->committed = true;
+        if (c->config.committed) {
+            c->config.committed(c->config.arg, &f->digest);
+        }
+    }
     if (cold_flight_has_ingest(f)) {
         f->ingest_ms = loop_now_ms(c->loop);
         f->quiet = false;

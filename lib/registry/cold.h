@@ -32,6 +32,9 @@ struct cold_config {       /* everything pointed at outlives it */
      * of those who are fed, members take them over. Where addresses are translated nobody is known,
      * and all are equal. */
     bool (*is_member)(void *arg, const struct sockaddr *from);
+    /* May be NULL. containerd committed it, so its bytes are those of the digest, even if it is
+     * collected again before the store has seen it. Once a flight. */
+    void (*committed)(void *arg, const struct digest *digest);
     /* To the gossip core. Answers come back by cold_answer, from the loop, never from inside. */
     void (*want)(void *arg, const struct gossip_want *want);
     void (*want_end)(void *arg, uint32_t ask);

@@ -27,6 +27,7 @@ struct cold_flight {
     size_t requests;      /* of this node's containerd, under way */
     struct list children; /* feed.c's */
     size_t child_count;   /* of them */
+    bool committed;       /* and told so */
     bool held;            /* and is about to end */
     bool ended;           /* held or gone; here only because requests are left */
     bool quiet;           /* nobody is to be sent here: it was said to be gone, and may return */

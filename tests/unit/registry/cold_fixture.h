@@ -45,6 +45,7 @@ struct rollout {
     size_t queued_count;
     struct defer tell;
     bool member_gone;
+    unsigned committed; /* how often some download was said to be */
 };
 
 static struct rollout *the; /* callbacks know their site only */
@@ -118,6 +119,13 @@ static inline bool held(void *arg, const struct digest *digest)
     return inventory_blob(((struct site *)arg)->inventory, digest) != NULL;
 }
 
+static inline void committed(void *arg, const struct digest *digest)
+{
+    (void)arg;
+    assert_true(digest_equal(digest, &the->digest));
+    the->committed++;
+}
+
 static inline bool member(void *arg, uint64_t id, struct mirror_holder *ret_holder)
 {
     (void)arg;
@@ -141,6 +149,7 @@ static inline int set_up(void **state)
     static const struct cold_config cold = {.namespace = "k8s.io",
                                             .content_root = content_root,
                                             .held = held,
+                                            .committed = committed,
                                             .is_member = is_member,
                                             .want = want,
                                             .want_end = want_end,

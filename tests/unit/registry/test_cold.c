@@ -46,6 +46,8 @@ static void a_follower_receives_what_its_parent_downloads_while_it_grows(void **
     assert_int_equal(cold_counters(r->follower.cold)->bytes_followed, BLOB_BYTES);
     assert_int_equal(cold_counters(r->parent.cold)->fed, 1);
     assert_int_equal(last_said(r, &r->parent)->state, GOSSIP_FLIGHT_HELD);
+    assert_int_equal(r->committed,
+                     1); /* by the parent's containerd; the follower's is still at it */
 }
 
 static void a_commit_in_the_middle_of_feeding_loses_nothing(void **state)
