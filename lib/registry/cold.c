@@ -197,16 +197,12 @@ static void flight_look(struct cold_flight *f)
 {
     struct cold *c = f->cold;
     int64_t size = ingest_size(f->ingest), total = ingest_total(f->ingest);
-    if (size > f->size) {
-        c->grown_ms = loop_now_ms(c->loop);
-    }
+    c->grown_ms = size > f->size ? loop_now_ms(c->loop) : c->grown_ms;
     f->size = size;
     f->total = total >= 0 ? total : f->total;
-    if (ingest_state(f->ingest) == INGEST_COMMITTED && !f->committed) {
+    if (c->config.committed && !f->committed && ingest_state(f->ingest) == INGEST_COMMITTED) {
         f->committed = true;
-        if (c->config.committed) {
-            c->config.committed(c->config.arg, &f->digest);
-        }
+        c->config.committed(c->config.arg, &f->digest);
     }
     if (cold_flight_has_ingest(f)) {
         f->ingest_ms = loop_now_ms(c->loop);
