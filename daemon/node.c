@@ -116,7 +116,7 @@ static void node_member_up(void *arg, uint64_t id)
     mirror_node_restarted(n->mirror, bytes);
 }
 
-static bool node_held(void *arg, const struct digest *digest)
+bool node_held(void *arg, const struct digest *digest)
 {
     const struct node *n = arg;
     return inventory_blob(n->inventory, digest) != NULL;

@@ -69,6 +69,8 @@ void node_cold_held(const struct node *n, const struct digest *digest);
 void node_cold_answered(void *arg, const struct gossip_answer *answer);
 void node_containerd_connected(void *arg, bool is_connected);
 bool node_cold_member(void *arg, uint64_t id, struct mirror_holder *ret_holder);
+/* node.c: whether the store has it; arg is the node. */
+bool node_held(void *arg, const struct digest *digest);
 /* node.c: false when the holder has no address that this node can use. */
 bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,
                          struct mirror_holder *ret_holder);

@@ -53,12 +53,6 @@ static void node_flight(void *arg, const struct gossip_flight *flight)
     }
 }
 
-static bool node_held(void *arg, const struct digest *digest)
-{
-    const struct node *n = arg;
-    return inventory_blob(n->inventory, digest) != NULL;
-}
-
 void node_cold_held(const struct node *n, const struct digest *digest)
 {
     if (n->cold) {

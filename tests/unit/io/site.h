@@ -267,3 +267,24 @@ static inline bool site_serve(struct site *site, const struct server_limits *lim
     assert_int_equal(site->bodies_open, 0);
     return ran;
 }
+
+/* cmocka's: a site with its files; what a test serves of it is its own. */
+static inline int site_set_up(void **state)
+{
+    struct site *site = calloc(1, sizeof(*site));
+    assert_non_null(site);
+    site->big = calloc(1, SITE_BIG_BYTES);
+    assert_non_null(site->big);
+    site_make_file(site);
+    *state = site;
+    return 0;
+}
+
+static inline int site_tear_down(void **state)
+{
+    struct site *site = *state;
+    (void)unlink(site->path);
+    free(site->big);
+    free(site);
+    return 0;
+}

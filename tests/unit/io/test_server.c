@@ -361,27 +361,7 @@ static void running_out_of_memory_costs_a_response_and_no_more(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    struct site *site = calloc(1, sizeof(*site));
-    assert_non_null(site);
-    site->big = calloc(1, SITE_BIG_BYTES);
-    assert_non_null(site->big);
-    site_make_file(site);
-    *state = site;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct site *site = *state;
-    (void)unlink(site->path);
-    free(site->big);
-    free(site);
-    return 0;
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, site_set_up, site_tear_down)
 
 int main(void)
 {
