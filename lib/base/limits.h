@@ -131,6 +131,7 @@
 #define LIMIT_GOSSIP_SUBKEYS 64                /* cached cipher contexts */
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
+#define LIMIT_GOSSIP_BADGES 16384 /* whose badges are remembered; then the oldest go */
 
 /* --- cold rollouts (gossip/swarm.h, registry/cold.h) --- */
 #define LIMIT_SWARM_LEASES 4096        /* kept as an arbiter; then no answer: upstream */

@@ -157,6 +157,7 @@ void gossip_free(struct gossip *g)
         return;
     }
     gossip_swarm_free(g);
+    gossip_badges_free(g);
     gossip_take_free(g);
     gossip_members_done(&g->members);
     gossip_changes_done(&g->changes);

@@ -1,5 +1,6 @@
 /* fetch.c - bulk asked for over HTTP: one effect out, one event back, sealed for that one request.
  */
+#include "gossip/hex.h"
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -26,9 +27,7 @@ static uint32_t start(struct gossip *g, struct gossip_fetch *f, struct gossip_op
         return 0;
     }
     open->auth_bytes = n + GOSSIP_SEAL_OVERHEAD_BYTES;
-    for (size_t i = 0; i < open->auth_bytes; i++) {
-        snprintf(f->auth + 2 * i, 3, "%02x", open->auth[i]);
-    }
+    gossip_hex_write(open->auth, open->auth_bytes, f->auth);
     if (++g->last_fetch_id == 0) {
         g->last_fetch_id = 1;
     }

@@ -30,7 +30,8 @@ enum gossip_purpose {
     GOSSIP_FOR_AUTH,
     GOSSIP_FOR_SET,
     GOSSIP_FOR_SNAPSHOT,
-    GOSSIP_FOR_EXCHANGE
+    GOSSIP_FOR_EXCHANGE,
+    GOSSIP_FOR_BADGE
 };
 
 struct gossip_header {

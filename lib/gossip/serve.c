@@ -1,5 +1,6 @@
 /* serve.c - answering GET /cluster/v1/...: for holders of the cluster key only, sealed for the one
  * who asked. */
+#include "gossip/hex.h"
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -25,11 +26,6 @@ static bool may_build(const struct gossip *g, uint64_t *free_ms, uint64_t every_
     return true;
 }
 
-static int digit_of(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* What a request says of itself: an envelope, in hex, around what it asks. */
 struct request {
     struct gossip_header header;
@@ -49,12 +45,8 @@ static int request_open(struct gossip *g, const char *path, const char *text,
     }
     r->sealed_bytes = n / 2;
     r->ask_bytes = r->sealed_bytes - GOSSIP_SEAL_OVERHEAD_BYTES;
-    for (size_t i = 0; i < r->sealed_bytes; i++) {
-        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return -EACCES;
-        }
-        r->sealed[i] = (uint8_t)(high * 16 + low);
+    if (gossip_hex_read(text, r->sealed_bytes, r->sealed)) {
+        return -EACCES;
     }
     struct gossip_binding binding = {
         .purpose = GOSSIP_FOR_AUTH, .bytes = path, .len = strlen(path)};

@@ -16,6 +16,7 @@
  *     join.c       bootstrap, strangers, readiness
  *     spread.c     rumours into packets, packets into effects
  *     ops.c        changes of a set, as a message
+ *     badge.c      what members show each other with requests for content
  *     swarm*.c     cold rollouts: swarm.h, and swarm_state.h inside
  *     lookup.c     reading */
 #pragma once
@@ -154,6 +155,7 @@ struct gossip {
     uint64_t snapshot_peer; /* asked next; 0: any */
 
     struct gossip_swarm *swarm; /* swarm.c; NULL until there is something to keep */
+    struct gossip_badges *badges; /* badge.c; likewise */
 };
 
 /* --- randomness, from the seed alone --- */
@@ -341,6 +343,9 @@ int gossip_swarm_hear(struct gossip *g, const struct gossip_member *sender,
 void gossip_swarm_member_changed(struct gossip *g, const struct gossip_member *m); /* selectable */
 void gossip_swarm_tick(struct gossip *g);
 uint64_t gossip_swarm_wake_ms(const struct gossip *g);
+
+/* --- badge.c: badge.h, and --- */
+void gossip_badges_free(struct gossip *g);
 
 /* --- receive.c --- */
 void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint8_t *bytes,
