@@ -53,6 +53,7 @@ void gossip_probe_now(struct gossip *g, struct gossip_member *m)
         return;
     }
     struct gossip_addr to = gossip_member_addr(g, m);
+    g->probes_open++;
     *free_probe = (struct gossip_probe){.target = m->id,
                                         .nonce = gossip_random_nonce(g),
                                         .started_ms = g->now_ms,
@@ -137,6 +138,12 @@ void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
     gossip_packet_send(g, &p, from, 1);
 }
 
+static void probe_end(struct gossip *g, struct gossip_probe *probe)
+{
+    probe->target = 0;
+    g->probes_open--;
+}
+
 static void answered(struct gossip *g, struct gossip_probe *probe)
 {
     gossip_udp_answered(g);
@@ -145,7 +152,7 @@ static void answered(struct gossip *g, struct gossip_probe *probe)
     if (g->score > 0) {
         g->score--;
     }
-    probe->target = 0;
+    probe_end(g, probe);
 }
 
 static void relay_answer(struct gossip *g, struct gossip_relayed *r, const struct gossip_ack *ack)
@@ -164,6 +171,7 @@ static void relay_answer(struct gossip *g, struct gossip_relayed *r, const struc
     }
     gossip_packet_send(g, &p, &r->asker, 1);
     r->nonce = 0;
+    g->relayed_open--;
 }
 
 void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t sender,
@@ -183,7 +191,7 @@ void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t se
             answered(g, &g->probes[i]);
         }
     }
-    for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES; i++) {
+    for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES && g->relayed_open > 0; i++) {
         if (g->relayed[i].nonce == ack->nonce) {
             relay_answer(g, &g->relayed[i], ack);
         }
@@ -215,6 +223,7 @@ void gossip_hear_ping_req(struct gossip *g, const struct gossip_ping_req *req,
                                          .nonce = gossip_random_nonce(g),
                                          .asker_nonce = req->nonce,
                                          .expires_ms = g->now_ms + RELAY_MS};
+            g->relayed_open++;
             send_ping(g, r->nonce, m, &to);
             return;
         }
@@ -246,11 +255,11 @@ static void probe_step(struct gossip *g, struct gossip_probe *probe)
 {
     struct gossip_member *m = gossip_members_get(&g->members, probe->target);
     if (!m || !gossip_member_is_live(m)) {
-        probe->target = 0;
+        probe_end(g, probe);
         return;
     }
     if (g->now_ms >= probe->deadline_ms && g->udp != GOSSIP_UDP_OPEN) {
-        probe->target = 0; /* nobody answers us: it is not them */
+        probe_end(g, probe); /* nobody answers us: it is not them */
         return;
     }
     if (g->now_ms >= probe->deadline_ms) {
@@ -258,7 +267,7 @@ static void probe_step(struct gossip *g, struct gossip_probe *probe)
         if (probe->nacks == 0 && g->live > 2 && g->score < SCORE_MAX) {
             g->score++; /* those we asked to ask are silent too: perhaps it is us */
         }
-        probe->target = 0;
+        probe_end(g, probe);
         gossip_suspect(g, m, g->me->id);
         return;
     }
@@ -286,16 +295,17 @@ void gossip_probe_late(struct gossip *g)
     for (size_t i = 0; i < LIMIT_GOSSIP_PROBES; i++) {
         g->probes[i].target = 0;
     }
+    g->probes_open = 0;
 }
 
 void gossip_probe_tick(struct gossip *g)
 {
-    for (size_t i = 0; i < LIMIT_GOSSIP_PROBES; i++) {
+    for (size_t i = 0; i < LIMIT_GOSSIP_PROBES && g->probes_open > 0; i++) {
         if (g->probes[i].target) {
             probe_step(g, &g->probes[i]);
         }
     }
-    for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES; i++) {
+    for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES && g->relayed_open > 0; i++) {
         if (g->relayed[i].nonce && g->now_ms >= g->relayed[i].expires_ms) {
             relay_answer(g, &g->relayed[i], NULL);
         }
@@ -317,17 +327,19 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 uint64_t gossip_probe_wake_ms(const struct gossip *g)
 {
     uint64_t wake_ms = g->next_probe_ms;
-    for (size_t i = 0; i < LIMIT_GOSSIP_PROBES; i++) {
+    for (size_t i = 0, left = g->probes_open; i < LIMIT_GOSSIP_PROBES && left > 0; i++) {
         const struct gossip_probe *probe = &g->probes[i];
         if (probe->target) {
+            left--;
             wake_ms = sooner(wake_ms, sooner(probe->next_try_ms, probe->deadline_ms));
             if (!probe->indirect) {
                 wake_ms = sooner(wake_ms, probe->started_ms + INDIRECT_AFTER_MS);
             }
         }
     }
-    for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES; i++) {
+    for (size_t i = 0, left = g->relayed_open; i < LIMIT_GOSSIP_RELAYED_PROBES && left > 0; i++) {
         if (g->relayed[i].nonce) {
+            left--;
             wake_ms = sooner(wake_ms, g->relayed[i].expires_ms);
         }
     }

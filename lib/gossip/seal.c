@@ -7,38 +7,91 @@
 #include "base/limits.h"
 
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* The sub-keys of senders lately heard, each ready in a cipher context, so that a packet costs no
+ * more than setting its nonce: sets of a few places, the one used last in front. */
+#define WAYS 4
+#define SETS (LIMIT_GOSSIP_SUBKEYS / WAYS)
+
 struct subkey {
     struct gossip_sender sender;
-    uint8_t key[32];
+    EVP_CIPHER_CTX *ctx; /* keyed while `set`; NULL: none was needed yet */
     uint8_t key_index;
     bool set;
 };
 
-struct gossip_seal {
-    uint8_t keys[GOSSIP_SEAL_KEYS][32];
-    uint8_t key_ids[GOSSIP_SEAL_KEYS];
-    size_t key_count;
-    struct gossip_sender sender;
-    uint64_t counter;
-    uint8_t own[32];
-    bool has_sender;
-    EVP_CIPHER *cipher;
-    EVP_CIPHER_CTX *ctx;
-    struct subkey cache[LIMIT_GOSSIP_SUBKEYS]; /* direct-mapped by sender */
+struct ring_key {
+    uint8_t key[32], id;
+    EVP_MAC_CTX *mac; /* HMAC-SHA256, keyed with it */
 };
 
-static uint8_t key_id_of(const uint8_t key[32])
+struct ring {
+    struct ring_key keys[GOSSIP_SEAL_KEYS];
+    size_t count;
+};
+
+struct gossip_seal {
+    struct ring ring;
+    struct gossip_sender sender;
+    uint64_t counter;
+    bool has_sender;
+    EVP_CIPHER *cipher;
+    EVP_CIPHER_CTX *own; /* keyed for what we seal */
+    struct subkey cache[SETS][WAYS];
+};
+
+static bool hmac(EVP_MAC_CTX *mac, const void *bytes, size_t n, uint8_t ret_mac[32])
 {
-    uint8_t mac[32] = {0};
-    static const uint8_t what[] = "spegel key id";
-    (void)HMAC(EVP_sha256(), key, 32, what, sizeof(what) - 1, mac, NULL);
-    return mac[0];
+    size_t len = 0;
+    return EVP_MAC_init(mac, NULL, 0, NULL) && EVP_MAC_update(mac, bytes, n) &&
+           EVP_MAC_final(mac, ret_mac, &len, 32) && len == 32;
+}
+
+static EVP_MAC_CTX *mac_new(const uint8_t key[32])
+{
+    static char digest[] = "SHA256";
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, sizeof(digest) - 1),
+        OSSL_PARAM_construct_end()};
+    EVP_MAC *hmac_of = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *mac = hmac_of ? EVP_MAC_CTX_new(hmac_of) : NULL; /* holds on to it */
+    EVP_MAC_free(hmac_of);
+    if (mac && !EVP_MAC_init(mac, key, 32, params)) {
+        EVP_MAC_CTX_free(mac);
+        mac = NULL;
+    }
+    return mac;
+}
+
+static void ring_done(struct ring *ring)
+{
+    for (size_t i = 0; i < GOSSIP_SEAL_KEYS; i++) {
+        EVP_MAC_CTX_free(ring->keys[i].mac);
+    }
+    OPENSSL_cleanse(ring, sizeof(*ring));
+}
+
+/* Takes the keys of a zeroed ring into use: what each makes, and its id. */
+static bool ring_open(struct ring *ring)
+{
+    static const char what[] = "spegel key id";
+    for (size_t i = 0; i < ring->count; i++) {
+        struct ring_key *k = &ring->keys[i];
+        uint8_t mac[32];
+        k->mac = mac_new(k->key);
+        if (!k->mac || !hmac(k->mac, what, sizeof(what) - 1, mac)) {
+            return false;
+        }
+        k->id = mac[0];
+    }
+    return true;
 }
 
 int gossip_seal_new(const char *label, const uint8_t (*keys)[32], size_t key_count,
@@ -48,9 +101,9 @@ int gossip_seal_new(const char *label, const uint8_t (*keys)[32], size_t key_cou
     if (!s) {
         return -ENOMEM;
     }
-    s->ctx = EVP_CIPHER_CTX_new();
+    s->own = EVP_CIPHER_CTX_new();
     s->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    int error = s->ctx && s->cipher ? 0 : -ENOMEM;
+    int error = s->own && s->cipher ? 0 : -ENOMEM;
     error = error ? error : gossip_seal_set_keys(s, label, keys, key_count);
     if (error) {
         gossip_seal_free(s);
@@ -60,101 +113,130 @@ int gossip_seal_new(const char *label, const uint8_t (*keys)[32], size_t key_cou
     return 0;
 }
 
+static void forget_subkeys(struct gossip_seal *s)
+{
+    for (size_t i = 0; i < SETS * WAYS; i++) {
+        struct subkey *k = &s->cache[i / WAYS][i % WAYS];
+        EVP_CIPHER_CTX_free(k->ctx); /* wipes it */
+        *k = (struct subkey){0};
+    }
+}
+
 void gossip_seal_free(struct gossip_seal *s)
 {
     if (!s) {
         return;
     }
-    EVP_CIPHER_CTX_free(s->ctx);
+    forget_subkeys(s);
+    EVP_CIPHER_CTX_free(s->own);
     EVP_CIPHER_free(s->cipher);
-    OPENSSL_cleanse(s, sizeof(*s));
+    ring_done(&s->ring);
     free(s);
 }
 
-static int derive(const uint8_t key[32], const struct gossip_sender *sender, uint8_t ret_subkey[32])
+/* Keys the context for what `sender` seals under a key of the ring. */
+static bool derive(const struct gossip_seal *s, const struct ring_key *key,
+                   const struct gossip_sender *sender, int encrypt, EVP_CIPHER_CTX *ctx)
 {
-    uint8_t info[16];
+    uint8_t info[16], subkey[32];
     gossip_store48(info, sender->id);
     gossip_store48(info + 6, sender->boot);
     gossip_store32(info + 12, sender->salt);
-    return HMAC(EVP_sha256(), key, 32, info, sizeof(info), ret_subkey, NULL) ? 0 : -ENOMEM;
+    bool fine = hmac(key->mac, info, sizeof(info), subkey) &&
+                EVP_CipherInit_ex2(ctx, s->cipher, subkey, NULL, encrypt, NULL);
+    OPENSSL_cleanse(subkey, sizeof(subkey));
+    return fine;
 }
 
 int gossip_seal_set_keys(struct gossip_seal *s, const char *label, const uint8_t (*keys)[32],
                          size_t key_count)
 {
     static const char prefix[] = "spegel cluster label";
-    uint8_t ring[GOSSIP_SEAL_KEYS][32], own[32];
+    struct ring ring = {.count = key_count ? key_count : 1};
+    EVP_CIPHER_CTX *own = NULL;
     bool fine = true;
     if (key_count > GOSSIP_SEAL_KEYS || !label) {
         return -EINVAL;
     }
+    for (size_t i = 0; i < key_count; i++) {
+        memcpy(ring.keys[i].key, keys[i], 32);
+    }
     if (key_count == 0) {
         fine = HMAC(EVP_sha256(), prefix, sizeof(prefix) - 1, (const uint8_t *)label, strlen(label),
-                    ring[0], NULL) != NULL;
-        key_count = 1;
-    } else {
-        memcpy(ring, keys, key_count * 32);
+                    ring.keys[0].key, NULL) != NULL;
     }
-    fine = fine && (!s->has_sender || derive(ring[0], &s->sender, own) == 0);
-    if (fine) {
-        memcpy(s->keys, ring, key_count * 32);
-        s->key_count = key_count;
-        for (size_t i = 0; i < key_count; i++) {
-            s->key_ids[i] = key_id_of(s->keys[i]);
-        }
-        if (s->has_sender) {
-            memcpy(s->own, own, sizeof(own));
-        }
-        OPENSSL_cleanse(s->cache, sizeof(s->cache)); /* of keys by their place in the ring */
+    fine = fine && ring_open(&ring);
+    if (s->has_sender) {
+        own = EVP_CIPHER_CTX_new();
+        fine = fine && own && derive(s, &ring.keys[0], &s->sender, 1, own);
     }
-    OPENSSL_cleanse(ring, sizeof(ring));
-    OPENSSL_cleanse(own, sizeof(own));
-    return fine ? 0 : -ENOMEM;
+    if (!fine) {
+        EVP_CIPHER_CTX_free(own);
+        ring_done(&ring);
+        return -ENOMEM;
+    }
+    ring_done(&s->ring);
+    s->ring = ring;
+    if (own) {
+        EVP_CIPHER_CTX_free(s->own);
+        s->own = own;
+    }
+    forget_subkeys(s); /* they are told apart by their keys' places in the ring */
+    OPENSSL_cleanse(&ring, sizeof(ring));
+    return 0;
 }
 
 int gossip_seal_set_sender(struct gossip_seal *s, const struct gossip_sender *sender)
 {
     s->sender = *sender;
     s->counter = 0;
-    s->has_sender = derive(s->keys[0], sender, s->own) == 0;
+    s->has_sender = derive(s, &s->ring.keys[0], sender, 1, s->own);
     return s->has_sender ? 0 : -ENOMEM;
 }
 
-/* Keys the context and feeds the associated data: header, purpose, what it is bound to. */
-static bool cipher_start(struct gossip_seal *s, const uint8_t subkey[32], const uint8_t *header,
+/* Gives a keyed context the nonce and the associated data: header, purpose, what it is bound to. */
+static bool cipher_start(EVP_CIPHER_CTX *ctx, const uint8_t *header,
                          const struct gossip_binding *binding, int encrypt)
 {
-    uint8_t nonce[12] = {0};
-    uint8_t purpose = (uint8_t)binding->purpose;
+    uint8_t nonce[12] = {0}, bound[GOSSIP_SEAL_HEADER_BYTES + 1];
     int n = 0;
     memcpy(nonce + 6, header + 18, 6);
-    return EVP_CipherInit_ex2(s->ctx, s->cipher, subkey, nonce, encrypt, NULL) &&
-           EVP_CipherUpdate(s->ctx, NULL, &n, header, GOSSIP_SEAL_HEADER_BYTES) &&
-           EVP_CipherUpdate(s->ctx, NULL, &n, &purpose, 1) &&
+    memcpy(bound, header, GOSSIP_SEAL_HEADER_BYTES);
+    bound[GOSSIP_SEAL_HEADER_BYTES] = (uint8_t)binding->purpose;
+    return EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, encrypt, NULL) &&
+           EVP_CipherUpdate(ctx, NULL, &n, bound, sizeof(bound)) &&
            (binding->len == 0 ||
-            EVP_CipherUpdate(s->ctx, NULL, &n, binding->bytes, (int)binding->len));
+            EVP_CipherUpdate(ctx, NULL, &n, binding->bytes, (int)binding->len));
+}
+
+/* The tag as a parameter: EVP_CIPHER_CTX_ctrl comes to the same by a longer way. */
+static void tag_param(uint8_t tag[GOSSIP_SEAL_TAG_BYTES], OSSL_PARAM ret_params[2])
+{
+    ret_params[0] =
+        OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, GOSSIP_SEAL_TAG_BYTES);
+    ret_params[1] = OSSL_PARAM_construct_end();
 }
 
 int gossip_seal_write(struct gossip_seal *s, const struct gossip_binding *binding,
                       const uint8_t *body, size_t n, uint8_t *out)
 {
+    OSSL_PARAM params[2];
     int done = 0;
     if (!s->has_sender || n > LIMIT_GOSSIP_SNAPSHOT_BYTES) {
         return -EIO;
     }
     out[0] = GOSSIP_SEAL_VERSION;
-    out[1] = s->key_ids[0];
+    out[1] = s->ring.keys[0].id;
     gossip_store48(out + 2, s->sender.id);
     gossip_store48(out + 8, s->sender.boot);
     gossip_store32(out + 14, s->sender.salt);
     gossip_store48(out + 18, ++s->counter);
     uint8_t *sealed = out + GOSSIP_SEAL_HEADER_BYTES;
-    bool fine =
-        cipher_start(s, s->own, out, binding, 1) &&
-        (n == 0 || EVP_CipherUpdate(s->ctx, sealed, &done, body, (int)n)) &&
-        EVP_CipherFinal_ex(s->ctx, sealed + n, &done) &&
-        EVP_CIPHER_CTX_ctrl(s->ctx, EVP_CTRL_AEAD_GET_TAG, GOSSIP_SEAL_TAG_BYTES, sealed + n);
+    tag_param(sealed + n, params);
+    bool fine = cipher_start(s->own, out, binding, 1) &&
+                (n == 0 || EVP_CipherUpdate(s->own, sealed, &done, body, (int)n)) &&
+                EVP_CipherFinal_ex(s->own, sealed + n, &done) &&
+                EVP_CIPHER_CTX_get_params(s->own, params);
     return fine ? 0 : -EIO;
 }
 
@@ -177,34 +259,46 @@ int gossip_seal_peek(const uint8_t *bytes, size_t len, struct gossip_header *ret
     return 0;
 }
 
+static bool is_for(const struct subkey *k, const struct gossip_sender *sender, size_t key_index)
+{
+    return k->set && k->key_index == key_index && k->sender.id == sender->id &&
+           k->sender.boot == sender->boot && k->sender.salt == sender->salt;
+}
+
 static struct subkey *cached_subkey(struct gossip_seal *s, const struct gossip_sender *sender,
                                     size_t key_index)
 {
     uint64_t hash = gossip_mix(sender->id ^ gossip_mix(sender->boot + sender->salt + key_index));
-    struct subkey *k = &s->cache[hash % LIMIT_GOSSIP_SUBKEYS];
-    if (k->set && k->key_index == key_index && k->sender.id == sender->id &&
-        k->sender.boot == sender->boot && k->sender.salt == sender->salt) {
-        return k;
+    struct subkey *set = s->cache[hash % SETS];
+    size_t at = 0;
+    while (at < WAYS - 1 && !is_for(&set[at], sender, key_index)) {
+        at++;
     }
-    k->set = derive(s->keys[key_index], sender, k->key) == 0;
-    k->sender = *sender;
-    k->key_index = (uint8_t)key_index;
-    return k->set ? k : NULL;
+    struct subkey k = set[at];
+    memmove(set + 1, set, at * sizeof(*set));
+    if (!is_for(&k, sender, key_index)) {
+        k.ctx = k.ctx ? k.ctx : EVP_CIPHER_CTX_new();
+        k.set = k.ctx && derive(s, &s->ring.keys[key_index], sender, 0, k.ctx);
+        k.sender = *sender;
+        k.key_index = (uint8_t)key_index;
+    }
+    set[0] = k;
+    return k.set ? &set[0] : NULL;
 }
 
-static int open_with(struct gossip_seal *s, const uint8_t subkey[32],
-                     const struct gossip_binding *binding, const uint8_t *bytes, size_t len,
-                     uint8_t *out)
+static int open_with(EVP_CIPHER_CTX *ctx, const struct gossip_binding *binding,
+                     const uint8_t *bytes, size_t len, uint8_t *out)
 {
     int done = 0;
     size_t n = len - GOSSIP_SEAL_OVERHEAD_BYTES;
     uint8_t tag[GOSSIP_SEAL_TAG_BYTES], none[16];
+    OSSL_PARAM params[2];
     memcpy(tag, bytes + len - GOSSIP_SEAL_TAG_BYTES, sizeof(tag));
-    bool fine = cipher_start(s, subkey, bytes, binding, 0) &&
-                (n == 0 ||
-                 EVP_CipherUpdate(s->ctx, out, &done, bytes + GOSSIP_SEAL_HEADER_BYTES, (int)n)) &&
-                EVP_CIPHER_CTX_ctrl(s->ctx, EVP_CTRL_AEAD_SET_TAG, sizeof(tag), tag) &&
-                EVP_CipherFinal_ex(s->ctx, none, &done) > 0;
+    tag_param(tag, params);
+    bool fine =
+        cipher_start(ctx, bytes, binding, 0) &&
+        (n == 0 || EVP_CipherUpdate(ctx, out, &done, bytes + GOSSIP_SEAL_HEADER_BYTES, (int)n)) &&
+        EVP_CIPHER_CTX_set_params(ctx, params) && EVP_CipherFinal_ex(ctx, none, &done) > 0;
     return fine ? 0 : -EBADMSG;
 }
 
@@ -218,12 +312,12 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
         return -EBADMSG;
     }
     /* Two keys of a ring may share an id (one byte): each that fits is tried. */
-    for (size_t i = 0; i < s->key_count && result != 0; i++) {
-        if (s->key_ids[i] != header->key_id) {
+    for (size_t i = 0; i < s->ring.count && result != 0; i++) {
+        if (s->ring.keys[i].id != header->key_id) {
             continue;
         }
         struct subkey *k = cached_subkey(s, &header->sender, i);
-        result = k ? open_with(s, k->key, binding, bytes, len, out) : -EBADMSG;
+        result = k ? open_with(k->ctx, binding, bytes, len, out) : -EBADMSG;
     }
     return result;
 }
@@ -231,8 +325,7 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
 uint64_t gossip_seal_cookie(struct gossip_seal *s, const void *bytes, size_t n)
 {
     uint8_t mac[32] = {0};
-    (void)HMAC(EVP_sha256(), s->keys[0], 32, bytes, n, mac, NULL);
-    return gossip_load64(mac);
+    return hmac(s->ring.keys[0].mac, bytes, n, mac) ? gossip_load64(mac) : 0;
 }
 
 bool gossip_window_is_new(const struct gossip_window *w, uint64_t counter)

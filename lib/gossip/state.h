@@ -113,6 +113,7 @@ struct gossip {
     size_t probe_order_capacity;
     struct gossip_probe probes[LIMIT_GOSSIP_PROBES];
     struct gossip_relayed relayed[LIMIT_GOSSIP_RELAYED_PROBES];
+    size_t probes_open, relayed_open; /* how many of them are not free: mostly none */
     uint32_t first_try_loss; /* EWMA, 16 bits of fraction */
     uint8_t score;           /* Lifeguard's local health, 0 is best */
 

@@ -10,12 +10,23 @@ struct sim_entry {
     struct sim_item *item;
 };
 
+/* Items come and go with every event, so used ones are kept, in two sizes: those without a packet
+ * or with a small one, as nearly all are, and those with one of any size. */
+static const size_t rooms[] = {192, LIMIT_GOSSIP_PACKET_BYTES};
+static struct sim_item *spare[2];
+
 struct sim_item *sim_item_new(enum sim_item_kind kind, size_t node, const void *packet, size_t n)
 {
-    struct sim_item *item = calloc(1, sizeof(*item) + n);
-    CHECK(item);
-    item->kind = kind;
-    item->node = (uint32_t)node;
+    unsigned size = n > rooms[0];
+    struct sim_item *item = spare[size];
+    CHECK(n <= rooms[1]);
+    if (item) {
+        spare[size] = item->next;
+    } else {
+        item = malloc(sizeof(*item) + rooms[size]);
+        CHECK(item);
+    }
+    *item = (struct sim_item){.kind = kind, .size = size, .node = (uint32_t)node};
     if (n > 0) {
         memcpy(item->packet, packet, n);
         item->bytes = item->packet;
@@ -30,7 +41,8 @@ void sim_item_free(struct sim_item *item)
         free(item->bytes);
     }
     free(item->fetch);
-    free(item);
+    item->next = spare[item->size];
+    spare[item->size] = item;
 }
 
 /* A binary heap by time, then by order of arrival. */

@@ -185,6 +185,8 @@ enum sim_item_kind { SIM_PACKET, SIM_TIMER, SIM_SERVE, SIM_FETCHED, SIM_END };
 
 struct sim_item {
     enum sim_item_kind kind;
+    unsigned size;              /* queue.c's */
+    struct sim_item *next;      /* while it is free */
     uint32_t node;              /* whom it happens to */
     uint32_t asker;             /* SERVE */
     int status;                 /* FETCHED */

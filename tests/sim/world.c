@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#define CPU_EVERY 127 /* steps; asking for the time costs more than a step */
+
 uint64_t sim_random(struct sim *s)
 {
     s->random += UINT64_C(0x9e3779b97f4a7c15);
@@ -104,10 +106,10 @@ static uint64_t cpu_ns(void)
 
 static void step(struct sim *s, struct sim_node *n, const struct gossip_event *event)
 {
-    bool timed = s->steps++ % 16 == 0; /* asking for the time costs as much as a tick */
+    bool timed = s->steps++ % CPU_EVERY == 0;
     uint64_t start_ns = timed ? cpu_ns() : 0;
     gossip_step(n->core, event, &s->effects);
-    s->core_cpu_ns += timed ? (cpu_ns() - start_ns) * 16 : 0;
+    s->core_cpu_ns += timed ? (cpu_ns() - start_ns) * CPU_EVERY : 0;
 }
 
 void sim_event(struct sim *s, size_t node, struct gossip_event *event)

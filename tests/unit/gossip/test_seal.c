@@ -2,7 +2,11 @@
 
 #include "gossip/seal.h"
 
+#include "base/limits.h"
+
 #include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <string.h>
 
 static const struct gossip_sender alice = {.id = 0xa11ce, .boot = 1000, .salt = 7};
@@ -140,6 +144,67 @@ static void a_ring_that_changes_loses_nothing_and_never_repeats_a_nonce(void **s
     gossip_seal_free(b);
 }
 
+/* Contexts are kept and used again: whatever came before leaves no trace in them. */
+static void any_number_of_senders_is_heard_in_any_order_with_forgeries_between(void **state)
+{
+    (void)state;
+    enum { SENDERS = 3 * LIMIT_GOSSIP_SUBKEYS };
+    static struct gossip_seal *senders[SENDERS];
+    const struct gossip_binding bound = {GOSSIP_FOR_SET, "request", 7};
+    struct gossip_seal *s = seal_new("label", NULL, 0);
+    uint64_t random = 1;
+    for (size_t i = 0; i < SENDERS; i++) {
+        struct gossip_sender who = {.id = 1 + i / 2, .boot = 1000 + i % 2, .salt = (uint32_t)i};
+        senders[i] = seal_new("label", NULL, 0);
+        assert_int_equal(gossip_seal_set_sender(senders[i], &who), 0);
+    }
+    for (size_t i = 0; i < 20 * SENDERS; i++) {
+        uint8_t body[40], sealed[80], out[40];
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        size_t who = (random >> 33) % (i % 2 ? SENDERS : 5), n = (random >> 40) % sizeof(body);
+        const struct gossip_binding *binding = i % 3 ? &packet : &bound;
+        memset(body, (int)i, sizeof(body));
+        assert_int_equal(gossip_seal_write(senders[who], binding, body, n, sealed), 0);
+        size_t len = n + GOSSIP_SEAL_OVERHEAD_BYTES, at = 2 + (random >> 50) % (len - 2);
+        if (i % 4 == 0) {
+            sealed[at] ^= 1;
+            assert_int_equal(open_bytes(s, binding, sealed, len, out), -EBADMSG);
+            sealed[at] ^= 1;
+        }
+        assert_int_equal(open_bytes(s, binding, sealed, len, out), 0);
+        assert_memory_equal(out, body, n);
+    }
+    for (size_t i = 0; i < SENDERS; i++) {
+        gossip_seal_free(senders[i]);
+    }
+    gossip_seal_free(s);
+}
+
+/* What is sealed is what it was in the first release: AES-256-GCM with the nonce, the associated
+ * data and the sub-key of seal.h, made here with nothing else but OpenSSL's one-shot calls. */
+static void the_envelope_is_made_as_the_header_says(void **state)
+{
+    (void)state;
+    const uint8_t ring[1][32] = {{9, 8, 7}};
+    struct gossip_seal *s = seal_new("label", ring, 1);
+    uint8_t sealed[45], subkey[32], nonce[12] = {0}, out[5], none[16], info[16], purpose = 0;
+    int n;
+    assert_int_equal(gossip_seal_write(s, &packet, (const uint8_t *)"hello", 5, sealed), 0);
+    memcpy(info, sealed + 2, 16); /* sender, boot, salt */
+    memcpy(nonce + 6, sealed + 18, 6);
+    assert_non_null(HMAC(EVP_sha256(), ring[0], 32, info, sizeof(info), subkey, NULL));
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    assert_true(EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, subkey, nonce));
+    assert_true(EVP_DecryptUpdate(ctx, NULL, &n, sealed, GOSSIP_SEAL_HEADER_BYTES));
+    assert_true(EVP_DecryptUpdate(ctx, NULL, &n, &purpose, 1));
+    assert_true(EVP_DecryptUpdate(ctx, out, &n, sealed + GOSSIP_SEAL_HEADER_BYTES, 5));
+    assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, 16, sealed + 29));
+    assert_true(EVP_DecryptFinal_ex(ctx, none, &n) > 0);
+    assert_memory_equal(out, "hello", 5);
+    EVP_CIPHER_CTX_free(ctx);
+    gossip_seal_free(s);
+}
+
 static void a_counter_is_accepted_once_and_only_while_recent(void **state)
 {
     (void)state;
@@ -195,6 +260,8 @@ int main(void)
         cmocka_unit_test(one_kind_of_body_cannot_be_passed_off_as_another),
         cmocka_unit_test(every_key_of_the_ring_is_accepted_and_the_first_sends),
         cmocka_unit_test(a_ring_that_changes_loses_nothing_and_never_repeats_a_nonce),
+        cmocka_unit_test(any_number_of_senders_is_heard_in_any_order_with_forgeries_between),
+        cmocka_unit_test(the_envelope_is_made_as_the_header_says),
         cmocka_unit_test(a_counter_is_accepted_once_and_only_while_recent),
         cmocka_unit_test(the_window_agrees_with_a_list_of_everything_seen),
     };
