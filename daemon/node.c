@@ -7,27 +7,12 @@
 
 #include "base/log.h"
 #include "cluster/convert.h"
+#include "gossip/wire.h"
 
 #define LOAD_PERIOD_MS 1000
 #define BASIC_AUTH_ENVIRONMENT "SPEGEL_BASIC_AUTH_DIR" /* instead of AUTH_DIRECTORY */
 
 /* --- what parts ask of each other --- */
-
-static uint64_t node_id_number(const uint8_t id[6])
-{
-    uint64_t number = 0;
-    for (int i = 0; i < 6; i++) {
-        number = number << 8 | id[i];
-    }
-    return number;
-}
-
-static void node_id_bytes(uint64_t number, uint8_t ret_id[6])
-{
-    for (int i = 0; i < 6; i++) {
-        ret_id[i] = (uint8_t)(number >> (40 - 8 * i));
-    }
-}
 
 static uint64_t node_key(const struct digest *digest, const char *tag)
 {
@@ -69,7 +54,7 @@ static const struct gossip_addr *node_pick_address(const struct gossip_self *sel
 bool node_convert_holder(const struct node *n, const struct gossip_holder *holder,
                          struct mirror_holder *ret_holder)
 {
-    node_id_bytes(holder->id, ret_holder->node_id);
+    gossip_store48(ret_holder->node_id, holder->id);
     return holder->addr_count > 0 &&
            convert_to_address(node_pick_address(cluster_self(n->cluster), holder),
                               &ret_holder->address) == 0;
@@ -92,13 +77,13 @@ static size_t node_lookup(void *arg, const struct digest *digest, const char *ta
 static void node_peer_unreachable(void *arg, const uint8_t node_id[6])
 {
     const struct node *n = arg;
-    cluster_peer_failed(n->cluster, node_id_number(node_id));
+    cluster_peer_failed(n->cluster, gossip_load48(node_id));
 }
 
 static void node_peer_answered(void *arg, const uint8_t node_id[6])
 {
     const struct node *n = arg;
-    cluster_peer_answered(n->cluster, node_id_number(node_id));
+    cluster_peer_answered(n->cluster, gossip_load48(node_id));
 }
 
 static const char *node_authorization(void *arg)
@@ -112,7 +97,7 @@ static void node_member_up(void *arg, uint64_t id)
 {
     const struct node *n = arg;
     uint8_t bytes[6];
-    node_id_bytes(id, bytes);
+    gossip_store48(bytes, id);
     mirror_node_restarted(n->mirror, bytes);
 }
 
@@ -276,6 +261,7 @@ static int node_start_registry(struct node *n, struct error *err)
         .authorization = node_authorization,
         .held = node_held,
         .settled = node_settled,
+        .badge = node_write_badge,
         .member = node_cold_member,
         .arg = n,
     };
@@ -312,6 +298,7 @@ static int node_start_registry(struct node *n, struct error *err)
         .auth = n->auth,
         .ready = node_ready,
         .cluster = node_cluster_request,
+        .badge = node_take_badge,
         .node_id = node_id_text,
         .arg = n,
     };

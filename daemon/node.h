@@ -68,6 +68,10 @@ void node_cold_held(const struct node *n, const struct digest *digest);
 /* What the core answers, and where the members are that it names. */
 void node_cold_answered(void *arg, const struct gossip_answer *answer);
 void node_containerd_connected(void *arg, bool is_connected);
+/* What members show each other with requests, gossip/badge.h. */
+bool node_write_badge(void *arg, const uint8_t node_id[6], const struct digest *digest,
+                      bool follows, char ret_text[GOSSIP_BADGE_TEXT_BYTES]);
+bool node_take_badge(void *arg, const char *text, const struct digest *digest, bool *ret_follows);
 bool node_cold_member(void *arg, uint64_t id, struct mirror_holder *ret_holder);
 /* node.c: whether the store has it; arg is the node. */
 bool node_held(void *arg, const struct digest *digest);

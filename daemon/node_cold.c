@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cluster/convert.h"
+#include "gossip/wire.h"
 #include "node.h"
 
 static const char *node_content_root(void *arg)
@@ -12,23 +12,24 @@ static const char *node_content_root(void *arg)
     return n->containerd ? containerd_content_root(n->containerd) : "";
 }
 
-static bool node_is_member(void *arg, const struct sockaddr *from)
+bool node_write_badge(void *arg, const uint8_t node_id[6], const struct digest *digest,
+                      bool follows, char ret_text[GOSSIP_BADGE_TEXT_BYTES])
 {
     const struct node *n = arg;
-    struct gossip_addr addr;
-    struct gossip_member_view member;
-    size_t cursor = 0;
-    if (convert_from_sockaddr(from, &addr) < 0) {
+    return gossip_badge_write(cluster_core(n->cluster), gossip_load48(node_id),
+                              follows ? GOSSIP_BADGE_FOLLOW : GOSSIP_BADGE_HELD, digest->bytes,
+                              ret_text) == 0;
+}
+
+bool node_take_badge(void *arg, const char *text, const struct digest *digest, bool *ret_follows)
+{
+    const struct node *n = arg;
+    enum gossip_badge badge;
+    if (!n->cluster || gossip_badge_take(cluster_core(n->cluster), text, digest->bytes, &badge)) {
         return false;
     }
-    while (gossip_members(cluster_core(n->cluster), &cursor, &member)) {
-        for (size_t i = 0; i < member.addr_count && member.state != GOSSIP_DEAD; i++) {
-            if (gossip_addr_same_host(&member.addrs[i], &addr)) {
-                return true;
-            }
-        }
-    }
-    return false;
+    *ret_follows = badge == GOSSIP_BADGE_FOLLOW;
+    return true;
 }
 
 static void node_want(void *arg, const struct gossip_want *want)
@@ -124,7 +125,6 @@ int node_start_cold(struct node *n, struct error *err)
                                        .content_root = node_content_root,
                                        .held = node_held,
                                        .committed = node_committed,
-                                       .is_member = node_is_member,
                                        .want = node_want,
                                        .want_end = node_want_end,
                                        .flight = node_flight,

@@ -73,6 +73,7 @@ static void write_server(const struct node *n, struct exposition *e)
         {"stream_cap", r->over_stream_cap},
         {"ambiguous_tag", r->ambiguous_tags},
         {"busy", r->busy},
+        {"bad_badge", r->bad_badges},
     };
     WRITE_NAMED(e, "spegel_http_refused_total", "Requests and connections refused, by reason.",
                 "reason", refused);

@@ -323,7 +323,7 @@ bool cluster_is_ready(const struct cluster *c)
     return gossip_is_ready(c->core);
 }
 
-const struct gossip *cluster_core(const struct cluster *c)
+struct gossip *cluster_core(const struct cluster *c)
 {
     return c->core;
 }

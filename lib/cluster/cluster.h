@@ -51,7 +51,7 @@ void cluster_remove(struct cluster *c, uint64_t key);
 void cluster_set_listed(struct cluster *c);
 
 bool cluster_is_ready(const struct cluster *c);
-const struct gossip *cluster_core(const struct cluster *c);
+struct gossip *cluster_core(const struct cluster *c); /* to read, and for badges; not to step */
 const char *cluster_label(const struct cluster *c);
 const struct key_file *cluster_keys(const struct cluster *c);    /* NULL: the label's key */
 const char *cluster_id_text(const struct cluster *c);            /* 12 hex digits */

@@ -24,8 +24,8 @@ struct registry_query {
     const struct http_request *request;
     struct path path;
     char registry[REFERENCE_REGISTRY_BYTES]; /* from ns, X-Spegel-Registry or OCI-Namespace */
-    bool follows;      /* a peer that takes what is in flight here: X-Spegel-Follow: true */
-    bool yields;       /* a peer that can ask elsewhere: X-Spegel-Follow, whatever it says */
+    bool follows;      /* a member that takes what is in flight here, too: registry_config.badge */
+    bool yields;       /* a member that can ask elsewhere: the same, whatever it is for */
     bool from_peer;    /* X-Spegel-Mirrored: may be told to come later */
     bool held_only;    /* serve what you hold, never proxy */
     bool local_client; /* this node's own containerd */

@@ -31,7 +31,7 @@ int attempt_new(struct mirror *m, const struct mirror_holder *holder, const stru
     buf_init(&fields, LIMIT_HTTP_HEAD_BYTES / 2);
     int r = mirror_write_target(want->query, &target);
     if (r == 0) {
-        r = mirror_write_fields(m, want, &fields);
+        r = mirror_write_fields(m, want, holder, &fields);
     }
     if (r == 0) {
         const struct peer_request request = {.to = &a->holder.address,

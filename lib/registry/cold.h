@@ -11,7 +11,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/list.h"
@@ -28,10 +27,6 @@ struct cold_config {       /* everything pointed at outlives it */
     /* Whether the store has it; asked now and then, for blobs whose cold_held never comes because
      * they are not announced. */
     bool (*held)(void *arg, const struct digest *digest);
-    /* May be NULL. Whether a member of the cluster has this address: where others fill the places
-     * of those who are fed, members take them over. Where addresses are translated nobody is known,
-     * and all are equal. */
-    bool (*is_member)(void *arg, const struct sockaddr *from);
     /* May be NULL. containerd committed it, so its bytes are those of the digest, even if it is
      * collected again before the store has seen it. Once a flight. */
     void (*committed)(void *arg, const struct digest *digest);

@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "io/address.h"
 #include "registry/cold_internal.h"
 #include "registry/content.h"
 
@@ -14,7 +12,6 @@ struct feed_child {
     struct registry *registry;
     struct conn *conn; /* NULL once answered */
     struct registry_query query;
-    union address from;
     uint64_t since_ms;
     int64_t total;             /* as it was told, once answered */
     struct growing_body *body; /* once answered with one */
@@ -129,29 +126,15 @@ void feed_flight_ended(struct cold_flight *f, int error)
     }
 }
 
-static bool is_member(const struct cold *c, const struct sockaddr *from)
+/* Without one it is an ordinary request of a peer: what is held. */
+void feed_read_badge(struct registry *r, struct registry_query *q)
 {
-    return c->config.is_member && c->config.is_member(c->config.arg, from);
-}
-
-/* Anybody who reaches the port may ask to be fed, and keep a place for long. */
-static void make_room_for_member(struct cold_flight *f, const struct conn *c)
-{
-    if (!is_member(f->cold, conn_peer(c))) {
-        return;
-    }
-    LIST_EACH (link, &f->children) {
-        struct feed_child *child = CONTAINER_OF(link, struct feed_child, link);
-        if (is_member(f->cold, &child->from.sa)) {
-            continue;
-        }
-        if (child->body) {
-            growing_body_fail(child->body, -EIO);
-            child_leave(child);
-        } else {
-            child_refuse(child, "a member of the cluster takes its place");
-        }
-        return;
+    const char *text = q->request->spegel_follow;
+    bool by_digest = q->path.kind == PATH_BLOB || q->path.kind == PATH_MANIFEST_DIGEST;
+    if (q->from_peer && text && by_digest && q->path.digest_supported) {
+        q->yields =
+            r->config.badge && r->config.badge(r->config.arg, text, &q->path.digest, &q->follows);
+        r->counters.bad_badges += !q->yields;
     }
 }
 
@@ -164,9 +147,6 @@ bool feed_answer(struct registry *r, struct conn *c, const struct registry_query
     if (f->child_count >= LIMIT_COLD_CHILDREN) {
         feed_flight_changed(f); /* some may have left */
     }
-    if (f->child_count >= LIMIT_COLD_CHILDREN) {
-        make_room_for_member(f, c);
-    }
     struct feed_child *child = f->child_count < LIMIT_COLD_CHILDREN && r->streams < LIMIT_STREAMS
                                    ? calloc(1, sizeof *child)
                                    : NULL;
@@ -177,7 +157,6 @@ bool feed_answer(struct registry *r, struct conn *c, const struct registry_query
     }
     *child = (struct feed_child){
         .flight = f, .registry = r, .conn = c, .query = *q, .since_ms = loop_now_ms(r->loop)};
-    memcpy(&child->from, conn_peer(c), address_length(conn_peer(c)));
     list_init(&child->link);
     list_push_back(&f->children, &child->link);
     f->child_count++;

@@ -236,14 +236,24 @@ int mirror_write_target(const struct mirror_query *query, struct buf *ret_target
     return r;
 }
 
-int mirror_write_fields(struct mirror *m, const struct want *want, struct buf *ret_fields)
+/* A request by digest that may go to another holder, or to whoever fetches it, says so. */
+static bool write_badge(const struct mirror *m, const struct want *want,
+                        const struct mirror_holder *to, char ret_text[GOSSIP_BADGE_TEXT_BYTES])
 {
-    char range[64];
+    return want->query->cold && m->config.badge &&
+           m->config.badge(m->config.arg, to->node_id, &want->query->digest, want->follows,
+                           ret_text);
+}
+
+int mirror_write_fields(struct mirror *m, const struct want *want, const struct mirror_holder *to,
+                        struct buf *ret_fields)
+{
+    char range[64], badge[GOSSIP_BADGE_TEXT_BYTES];
     const char *authorization =
         m->config.authorization ? m->config.authorization(m->config.arg) : NULL;
     int r = http_head_field(ret_fields, "X-Spegel-Mirrored", "true");
-    if (r == 0 && want->query->cold) { /* else nobody else could be asked */
-        r = http_head_field(ret_fields, "X-Spegel-Follow", want->follows ? "true" : "held");
+    if (r == 0 && write_badge(m, want, to, badge)) {
+        r = http_head_field(ret_fields, "X-Spegel-Follow", badge);
     }
     if (r == 0 && authorization) {
         r = http_head_field(ret_fields, "Authorization", authorization);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gossip/badge.h"
 #include "io/address.h"
 #include "io/loop.h"
 #include "io/server.h"
@@ -42,6 +43,10 @@ struct mirror_config {
     bool (*settled)(void *arg);
     /* NULL: no cold rollouts, and no query says `cold`. */
     struct cold *cold;
+    /* May be NULL. Writes what shows the node that this request comes from a member (a badge,
+     * gossip/badge.h); `follows`: which takes a download under way, too. False: without it then. */
+    bool (*badge)(void *arg, const uint8_t node_id[6], const struct digest *digest, bool follows,
+                  char ret_text[GOSSIP_BADGE_TEXT_BYTES]);
     /* Where a member is; false: not to be asked (any more). Set where cold is. */
     bool (*member)(void *arg, uint64_t id, struct mirror_holder *ret_holder);
     void *arg;

@@ -59,6 +59,7 @@ void mirror_key(const struct mirror_query *query, struct digest *ret_key);
 /* One more of detail.attempts; log may be NULL. */
 void mirror_note_attempt(struct buf *log, const struct mirror_holder *holder, const char *outcome);
 
-/* The target and header lines of a request to a peer. 0, -ENOBUFS, -ENOMEM or -EINVAL. */
+/* The target and header lines of one request to a peer. 0, -ENOBUFS, -ENOMEM or -EINVAL. */
 int mirror_write_target(const struct mirror_query *query, struct buf *ret_target);
-int mirror_write_fields(struct mirror *m, const struct want *want, struct buf *ret_fields);
+int mirror_write_fields(struct mirror *m, const struct want *want, const struct mirror_holder *to,
+                        struct buf *ret_fields);

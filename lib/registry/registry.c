@@ -77,8 +77,7 @@ static bool registry_read_query(struct registry *r, struct conn *c, struct regis
     }
     (void)snprintf(q->registry, sizeof q->registry, "%s", ns);
     q->from_peer = header_is(request->spegel_mirrored, "true");
-    q->yields = q->from_peer && request->spegel_follow;
-    q->follows = q->from_peer && header_is(request->spegel_follow, "true");
+    feed_read_badge(r, q);
     q->held_only = q->from_peer || header_is(request->spegel_mirror, "false");
     const char *id = r->config.node_id(r->config.arg);
     q->local_client = request->spegel_node ? header_is(request->spegel_node, id) : conn_is_local(c);

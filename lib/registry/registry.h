@@ -31,6 +31,10 @@ struct registry_config { /* everything pointed at outlives the registry */
     bool (*ready)(void *arg, struct buf *why);
     /* GET /cluster/v1/…: appends the body; 0, -EACCES (403), -ENOENT (404), other: 503. */
     int (*cluster)(void *arg, const char *path, const char *auth, struct buf *body);
+    /* May be NULL: nobody follows. Whether a peer's X-Spegel-Follow shows that it is a member which
+     * can ask elsewhere for this digest (gossip/badge.h), and whether it takes a download under
+     * way. To be asked once a request. */
+    bool (*badge)(void *arg, const char *text, const struct digest *digest, bool *ret_follows);
     /* This node's id as X-Spegel-Node carries it. */
     const char *(*node_id)(void *arg);
     void *arg;
@@ -38,7 +42,8 @@ struct registry_config { /* everything pointed at outlives the registry */
 
 struct registry_counters {
     uint64_t bad_paths, bad_methods, unauthorized, filtered, over_stream_cap, withdrawn,
-        wrong_manifests, ambiguous_tags, busy;
+        wrong_manifests, ambiguous_tags, busy,
+        bad_badges; /* taken for ordinary requests of a peer */
 };
 
 struct registry;

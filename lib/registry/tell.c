@@ -77,7 +77,7 @@ void mirror_tell(struct mirror *m, const struct mirror_query *query,
     const struct peer_events events = {.head = tell_heard, .failed = tell_failed, .arg = t};
     struct peer_request request = {.to = &holder->address, .head = true};
     bool asked = mirror_write_target(query, &target) == 0 &&
-                 mirror_write_fields(m, &want, &fields) == 0 &&
+                 mirror_write_fields(m, &want, holder, &fields) == 0 &&
                  http_head_field(&fields, "X-Spegel-Doubt", digest) == 0 &&
                  timer_start(&t->timer, LIMIT_HEAD_WAIT_MS) == 0;
     if (asked) {

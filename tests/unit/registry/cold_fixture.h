@@ -14,7 +14,8 @@
 #define PARENT 0x010203040506
 #define SILENT 0x010203040507 /* a member that takes connections and says nothing */
 #define ANSWER_LOST ((enum gossip_swarm_answer_kind)99)
-#define FIRST_BYTE "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: true\r\n"
+#define FIRST_BYTE "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: " BADGE_FOLLOW "\r\n"
+#define WHAT_IS_HELD "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: " BADGE_HELD "\r\n"
 
 struct rollout {
     struct loop *loop;
@@ -31,8 +32,6 @@ struct rollout {
     uint64_t offers[8]; /* whom, 0: PARENT */
     uint16_t retry_ms;  /* of WAIT */
     int silent_fd;
-    in_port_t outsiders[LIMIT_COLD_CHILDREN];
-    size_t outsider_count;
     /* What was asked and said. */
     struct gossip_want wants[32];
     size_t want_count;
@@ -58,17 +57,6 @@ static inline void tell(void *arg)
         const struct gossip_answer answer = r->queued[r->queued_count];
         cold_answer(r->queued_for[r->queued_count]->cold, &answer);
     }
-}
-
-/* Whoever connects from one of these ports is none. */
-static inline bool is_member(void *arg, const struct sockaddr *from)
-{
-    (void)arg;
-    bool outside = false;
-    for (size_t i = 0; i < the->outsider_count; i++) {
-        outside |= ((const struct sockaddr_in *)(const void *)from)->sin_port == the->outsiders[i];
-    }
-    return !outside;
 }
 
 static inline void want(void *arg, const struct gossip_want *asked)
@@ -150,7 +138,6 @@ static inline int set_up(void **state)
                                             .content_root = content_root,
                                             .held = held,
                                             .committed = committed,
-                                            .is_member = is_member,
                                             .want = want,
                                             .want_end = want_end,
                                             .flight = flight};

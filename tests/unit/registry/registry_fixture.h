@@ -50,6 +50,29 @@ static inline size_t site_lookup(void *arg, const struct digest *digest, const c
     return 1;
 }
 
+/* Badges of the two kinds; what is real about them is in gossip/test_badge.c. */
+#define BADGE_HELD "a member's badge for what is held"
+#define BADGE_FOLLOW "a member's badge for what is in flight"
+
+static inline bool site_write_badge(void *arg, const uint8_t node_id[6],
+                                    const struct digest *digest, bool follows, char *ret_text)
+{
+    (void)arg;
+    (void)node_id;
+    (void)digest;
+    (void)snprintf(ret_text, GOSSIP_BADGE_TEXT_BYTES, "%s", follows ? BADGE_FOLLOW : BADGE_HELD);
+    return true;
+}
+
+static inline bool site_take_badge(void *arg, const char *text, const struct digest *digest,
+                                   bool *ret_follows)
+{
+    (void)arg;
+    (void)digest;
+    *ret_follows = strcmp(text, BADGE_FOLLOW) == 0;
+    return *ret_follows || strcmp(text, BADGE_HELD) == 0;
+}
+
 static inline void site_unreachable(void *arg, const uint8_t node_id[6])
 {
     (void)arg;
@@ -124,6 +147,7 @@ static inline void site_start_with(struct site *s, struct loop *loop, const char
                                    .unreachable = site_unreachable,
                                    .authorization = site_authorization,
                                    .settled = site_settled,
+                                   .badge = site_write_badge,
                                    .member = member,
                                    .arg = s};
     if (cold) {
@@ -142,6 +166,7 @@ static inline void site_start_with(struct site *s, struct loop *loop, const char
                                      .auth = s->auth,
                                      .ready = site_ready,
                                      .cluster = site_cluster,
+                                     .badge = site_take_badge,
                                      .node_id = site_node_id,
                                      .arg = s};
     assert_int_equal(registry_new(loop, &config, &s->registry), 0);

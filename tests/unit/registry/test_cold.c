@@ -291,34 +291,39 @@ static void requests_from_other_mirrors_never_ask_the_arbiter(void **state)
     assert_int_equal(r->want_count, 0);
 }
 
-static void a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else(void **state)
+/* So many who are slow to read receive what the parent holds. */
+static void parent_sends_to(struct rollout *r, const char *fields, struct blocking_client *readers,
+                            char *bodies)
 {
-    struct rollout *r = *state;
-    static struct blocking_client peers[LIMIT_PEER_STREAMS];
-    static char *body;
-    body = malloc(BLOB_BYTES + 4096);
-    assert_non_null(body);
     site_write(&r->parent, &r->digest, r->blob, BLOB_BYTES);
     assert_int_equal(
         inventory_add_blob(r->parent.inventory, &r->digest, BLOB_BYTES, &r->parent.root), 0);
-    r->parent.holder = &r->follower; /* what it knows of others */
     for (size_t i = 0; i < LIMIT_PEER_STREAMS; i++) {
-        peers[i] = (struct blocking_client){
+        readers[i] = (struct blocking_client){
             .pause_at = 1, .pause_ms = 1500, .receive_buffer = 4096, .abort_at = 1};
-        client_start(&peers[i], server_port(r->parent.server), "GET", r->target,
-                     "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: held\r\n", body + i * 16384,
-                     4096);
-        peers[i].abort_at = -1;
+        client_start(&readers[i], server_port(r->parent.server), "GET", r->target, fields,
+                     bodies + i * 16384, 4096);
+        readers[i].abort_at = -1;
     }
     run_for(r, 300);
+}
+
+static void a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else(void **state)
+{
+    struct rollout *r = *state;
+    static struct blocking_client readers[LIMIT_PEER_STREAMS];
+    static char bodies[LIMIT_PEER_STREAMS * 16384];
+    r->parent.holder = &r->follower; /* what it knows of others */
+    parent_sends_to(r, WHAT_IS_HELD, readers, bodies);
     static const struct {
         const char *fields;
         int status;
     } table[] = {
-        {"X-Spegel-Mirrored: true\r\nX-Spegel-Follow: held\r\n", 503},
+        {WHAT_IS_HELD, 503},
         {FIRST_BYTE, 503},
         {"X-Spegel-Mirrored: true\r\n", 200},
-        {"X-Spegel-Follow: held\r\n", 200}, /* no peer says so without the other */
+        {"X-Spegel-Mirrored: true\r\nX-Spegel-Follow: held\r\n", 200}, /* no member's */
+        {"X-Spegel-Follow: " BADGE_HELD "\r\n", 200}, /* no peer says so without the other */
         {"", 200},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
@@ -330,9 +335,21 @@ static void a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else(voi
         }
     }
     for (size_t i = 0; i < LIMIT_PEER_STREAMS; i++) {
-        client_finish(&peers[i], r->loop, 20000);
+        client_finish(&readers[i], r->loop, 20000);
     }
-    free(body);
+}
+
+static void outsiders_do_not_keep_a_holder_busy_for_members(void **state)
+{
+    struct rollout *r = *state;
+    static struct blocking_client readers[LIMIT_PEER_STREAMS];
+    static char bodies[LIMIT_PEER_STREAMS * 16384];
+    parent_sends_to(r, "X-Spegel-Mirrored: true\r\nX-Spegel-Follow: held\r\n", readers, bodies);
+    site_ask(&r->parent, "GET", r->target, WHAT_IS_HELD);
+    assert_int_equal(r->parent.client.status, 200);
+    for (size_t i = 0; i < LIMIT_PEER_STREAMS; i++) {
+        client_finish(&readers[i], r->loop, 20000);
+    }
 }
 
 /* Somebody with curl, or another namespace's pull: nothing is downloaded here. */
@@ -401,6 +418,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             a_busy_holder_tells_peers_that_can_ask_elsewhere_and_nobody_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(outsiders_do_not_keep_a_holder_busy_for_members, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(who_downloads_nothing_does_not_ask_the_arbiter, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_downloads_no_more_is_no_parent, set_up, tear_down),
