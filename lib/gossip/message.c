@@ -89,12 +89,14 @@ bool gossip_ping_req_write(struct gossip_writer *w, const struct gossip_ping_req
 
 int gossip_alive_read(struct gossip_reader *r, struct gossip_alive *ret_alive)
 {
-    struct gossip_alive a = {.id = gossip_read48(r),
-                             .boot = gossip_read48(r),
-                             .salt = gossip_read32(r),
-                             .incarnation = gossip_read16(r),
-                             .protocol = gossip_read8(r),
-                             .flags = gossip_read8(r)};
+    struct gossip_alive a = {0};
+    /* One statement a field: C leaves the order of an initialiser's expressions open. */
+    a.id = gossip_read48(r);
+    a.boot = gossip_read48(r);
+    a.salt = gossip_read32(r);
+    a.incarnation = gossip_read16(r);
+    a.protocol = gossip_read8(r);
+    a.flags = gossip_read8(r);
     uint8_t addr_count = gossip_read8(r);
     if (addr_count == 0 || addr_count > 2) {
         return -EPROTO;

@@ -258,12 +258,13 @@ void gossip_hear_ent(struct gossip *g, struct gossip_reader *r, uint64_t teller,
     for (size_t i = 0; i < count; i++) {
         struct gossip_reader fields;
         gossip_reader_init(&fields, gossip_read_bytes(r, entry_bytes), entry_bytes);
-        struct gossip_entry e = {.id = gossip_read48(&fields),
-                                 .boot = gossip_read48(&fields),
-                                 .incarnation = gossip_read16(&fields),
-                                 .state = gossip_read8(&fields),
-                                 .version = gossip_read32(&fields),
-                                 .hash_low = gossip_read32(&fields)};
+        struct gossip_entry e;
+        e.id = gossip_read48(&fields);
+        e.boot = gossip_read48(&fields);
+        e.incarnation = gossip_read16(&fields);
+        e.state = gossip_read8(&fields);
+        e.version = gossip_read32(&fields);
+        e.hash_low = gossip_read32(&fields);
         named[named_count++] = e.id;
         hear_entry(g, &e, teller, &answer);
     }
