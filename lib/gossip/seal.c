@@ -217,6 +217,16 @@ static void tag_param(uint8_t tag[GOSSIP_SEAL_TAG_BYTES], OSSL_PARAM ret_params[
     ret_params[1] = OSSL_PARAM_construct_end();
 }
 
+static void write_header(struct gossip_seal *s, uint8_t *out)
+{
+    out[0] = GOSSIP_SEAL_VERSION;
+    out[1] = s->ring.keys[0].id;
+    gossip_store48(out + 2, s->sender.id);
+    gossip_store48(out + 8, s->sender.boot);
+    gossip_store32(out + 14, s->sender.salt);
+    gossip_store48(out + 18, ++s->counter);
+}
+
 int gossip_seal_write(struct gossip_seal *s, const struct gossip_binding *binding,
                       const uint8_t *body, size_t n, uint8_t *out)
 {
@@ -225,12 +235,7 @@ int gossip_seal_write(struct gossip_seal *s, const struct gossip_binding *bindin
     if (!s->has_sender || n > LIMIT_GOSSIP_SNAPSHOT_BYTES) {
         return -EIO;
     }
-    out[0] = GOSSIP_SEAL_VERSION;
-    out[1] = s->ring.keys[0].id;
-    gossip_store48(out + 2, s->sender.id);
-    gossip_store48(out + 8, s->sender.boot);
-    gossip_store32(out + 14, s->sender.salt);
-    gossip_store48(out + 18, ++s->counter);
+    write_header(s, out);
     uint8_t *sealed = out + GOSSIP_SEAL_HEADER_BYTES;
     tag_param(sealed + n, params);
     bool fine = cipher_start(s->own, out, binding, 1) &&
@@ -320,6 +325,101 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
         result = k ? open_with(k->ctx, binding, bytes, len, out) : -EBADMSG;
     }
     return result;
+}
+
+/* --- bodies in pieces --- */
+
+struct gossip_stream {
+    EVP_CIPHER_CTX *ctx; /* its own: packets are sealed and opened between two pieces */
+};
+
+static int stream_new(const struct gossip_seal *s, const struct ring_key *key,
+                      const struct gossip_sender *sender, const uint8_t *header,
+                      const struct gossip_binding *binding, int encrypt,
+                      struct gossip_stream **ret_stream)
+{
+    struct gossip_stream *stream = calloc(1, sizeof(*stream));
+    if (!stream) {
+        return -ENOMEM;
+    }
+    stream->ctx = EVP_CIPHER_CTX_new();
+    if (!stream->ctx || !derive(s, key, sender, encrypt, stream->ctx) ||
+        !cipher_start(stream->ctx, header, binding, encrypt)) {
+        gossip_stream_free(stream);
+        return -ENOMEM;
+    }
+    *ret_stream = stream;
+    return 0;
+}
+
+int gossip_stream_seal(struct gossip_seal *s, const struct gossip_binding *binding,
+                       uint8_t ret_header[GOSSIP_SEAL_HEADER_BYTES],
+                       struct gossip_stream **ret_stream)
+{
+    if (!s->has_sender) {
+        return -EIO;
+    }
+    write_header(s, ret_header);
+    return stream_new(s, &s->ring.keys[0], &s->sender, ret_header, binding, 1, ret_stream);
+}
+
+int gossip_stream_open(const struct gossip_seal *s, const struct gossip_binding *binding,
+                       const uint8_t *bytes, size_t len, size_t *at,
+                       struct gossip_stream **ret_stream)
+{
+    struct gossip_header header;
+    int error = gossip_seal_peek(bytes, len, &header);
+    if (error || len > LIMIT_GOSSIP_SNAPSHOT_BYTES + GOSSIP_SEAL_OVERHEAD_BYTES) {
+        return error ? error : -EBADMSG;
+    }
+    for (; *at < s->ring.count; (*at)++) {
+        const struct ring_key *key = &s->ring.keys[*at];
+        if (key->id == header.key_id) {
+            (*at)++;
+            return stream_new(s, key, &header.sender, bytes, binding, 0, ret_stream);
+        }
+    }
+    return -ENOKEY;
+}
+
+int gossip_stream_pass(struct gossip_stream *stream, const uint8_t *in, size_t n, uint8_t *out)
+{
+    int done = 0;
+    CHECK(n <= GOSSIP_STREAM_PIECE_BYTES);
+    return n == 0 || EVP_CipherUpdate(stream->ctx, out, &done, in, (int)n) ? 0 : -EIO;
+}
+
+int gossip_stream_tag(struct gossip_stream *stream, uint8_t ret_tag[GOSSIP_SEAL_TAG_BYTES])
+{
+    uint8_t none[16];
+    OSSL_PARAM params[2];
+    int done = 0;
+    tag_param(ret_tag, params);
+    return EVP_CipherFinal_ex(stream->ctx, none, &done) &&
+                   EVP_CIPHER_CTX_get_params(stream->ctx, params)
+               ? 0
+               : -EIO;
+}
+
+int gossip_stream_verify(struct gossip_stream *stream, const uint8_t tag[GOSSIP_SEAL_TAG_BYTES])
+{
+    uint8_t copy[GOSSIP_SEAL_TAG_BYTES], none[16];
+    OSSL_PARAM params[2];
+    int done = 0;
+    memcpy(copy, tag, sizeof(copy));
+    tag_param(copy, params);
+    return EVP_CIPHER_CTX_set_params(stream->ctx, params) &&
+                   EVP_CipherFinal_ex(stream->ctx, none, &done) > 0
+               ? 0
+               : -EBADMSG;
+}
+
+void gossip_stream_free(struct gossip_stream *stream)
+{
+    if (stream) {
+        EVP_CIPHER_CTX_free(stream->ctx); /* wipes the key */
+        free(stream);
+    }
 }
 
 uint64_t gossip_seal_cookie(struct gossip_seal *s, const void *bytes, size_t n)

@@ -78,6 +78,31 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
                      const struct gossip_binding *binding, const uint8_t *bytes, size_t len,
                      uint8_t *out);
 
+/* --- the same of a large body, a piece at a time, so that no piece takes long ---
+ *
+ * The bytes are those of gossip_seal_write: header, sealed body, tag. A stream has a cipher of its
+ * own, so packets may be sealed and opened, keys changed and the seal freed between its pieces. */
+
+struct gossip_stream;
+#define GOSSIP_STREAM_PIECE_BYTES (64 * 1024) /* 15 to 500 us, by what the processor has for AES */
+
+/* Begins to seal; the header comes first. 0, -ENOMEM, -EIO (no sender). */
+int gossip_stream_seal(struct gossip_seal *s, const struct gossip_binding *binding,
+                       uint8_t ret_header[GOSSIP_SEAL_HEADER_BYTES],
+                       struct gossip_stream **ret_stream);
+/* Begins to open a whole envelope of `len` bytes. Two keys of a ring may share an id: begin with
+ * *at = 0, and when the tag does not fit, begin again with *at as it was left. 0; -EMSGSIZE,
+ * -EPROTONOSUPPORT, -EBADMSG (too long); -ENOKEY: no (other) such key; -ENOMEM. */
+int gossip_stream_open(const struct gossip_seal *s, const struct gossip_binding *binding,
+                       const uint8_t *bytes, size_t len, size_t *at,
+                       struct gossip_stream **ret_stream);
+/* The body's next n <= GOSSIP_STREAM_PIECE_BYTES; `out` may be `in`. What is opened is not to be
+ * used before gossip_stream_verify agrees. 0 or -EIO. */
+int gossip_stream_pass(struct gossip_stream *stream, const uint8_t *in, size_t n, uint8_t *out);
+int gossip_stream_tag(struct gossip_stream *stream, uint8_t ret_tag[GOSSIP_SEAL_TAG_BYTES]);
+int gossip_stream_verify(struct gossip_stream *stream, const uint8_t tag[GOSSIP_SEAL_TAG_BYTES]);
+void gossip_stream_free(struct gossip_stream *stream); /* NULL is fine */
+
 /* HMAC-SHA256 under the first cluster key, for cookies; 0 on failure. */
 uint64_t gossip_seal_cookie(struct gossip_seal *s, const void *bytes, size_t n);
 
