@@ -67,6 +67,12 @@ static void node_committed(void *arg, const struct digest *digest)
     mirror_appeared(n->mirror, digest);
 }
 
+static void node_copy_wrong(void *arg, const struct digest *digest, uint64_t giver, uint64_t origin)
+{
+    const struct node *n = arg;
+    mirror_copy_wrong(n->mirror, digest, giver, origin);
+}
+
 void node_cold_answered(void *arg, const struct gossip_answer *answer)
 {
     const struct node *n = arg;
@@ -125,6 +131,7 @@ int node_start_cold(struct node *n, struct error *err)
                                        .content_root = node_content_root,
                                        .held = node_held,
                                        .committed = node_committed,
+                                       .wrong = node_copy_wrong,
                                        .want = node_want,
                                        .want_end = node_want_end,
                                        .flight = node_flight,

@@ -63,6 +63,9 @@ enum gossip_swarm_fault {
     GOSSIP_FAULT_SLOW,    /* no fault: it gives, and the asker asks whether others might give more.
                              To be asked each LIMIT_SWARM_SLOW_MS about the parent one follows; the
                              answer is that parent first, unless it is much slower than others */
+    GOSSIP_FAULT_WRONG,   /* what comes from it is not what it should be, this content or others:
+                             neither it nor whoever receives from it, directly or through others,
+                             is offered */
 };
 
 /* The question, GOSSIP_WANT. Exactly one answer follows for each `ask` within

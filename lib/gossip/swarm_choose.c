@@ -128,7 +128,7 @@ static struct gossip_part *first_child(struct gossip_part *p)
                                     : CONTAINER_OF(p->children.next, struct gossip_part, sibling);
 }
 
-/* Marks whoever receives from `top`, directly or through others. How deep that goes. */
+/* Marks `top`, and whoever receives from it, directly or through others. How deep that goes. */
 static unsigned mark_below(struct gossip_part *top, uint32_t choice)
 {
     struct gossip_part *p = top;
@@ -200,6 +200,20 @@ static uint64_t rank(const struct search *x, const struct gossip_member *m,
 static bool is_sure(const struct gossip_lease *lease, const struct gossip_part *p)
 {
     return p->state != GOSSIP_PART_NAMED && (lease->is_first || p->confirmed || p->leads);
+}
+
+/* Nor those who have what is wrong from whoever gave it to the asker. */
+static void pass_over_wrong(struct search *x)
+{
+    for (size_t i = 0; i < x->want->failed_count; i++) {
+        if (x->want->failed[i].fault == GOSSIP_FAULT_WRONG) {
+            struct gossip_part *p =
+                gossip_part_get(x->g->swarm, x->want->key, x->want->failed[i].id);
+            if (p) {
+                (void)mark_below(p, x->g->swarm->choice);
+            }
+        }
+    }
 }
 
 /* Somebody whose copy can be had: by this asker, too? */
@@ -339,6 +353,7 @@ void gossip_choose(const struct gossip *g, struct gossip_part *asker,
     *ret_choice = (struct gossip_choice){0};
     gossip_choice_begin(g);
     x.height = mark_below(asker, g->swarm->choice);
+    pass_over_wrong(&x);
     consider_holders(&x);
     consider_parts(&x);
     ret_choice->stay = stays_with_stalled(&x);

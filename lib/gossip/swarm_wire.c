@@ -22,7 +22,7 @@ int gossip_want_read(struct gossip_reader *r, struct gossip_want *ret_want)
     for (size_t i = 0; i < want.failed_count; i++) {
         want.failed[i].id = gossip_read48(r);
         uint8_t fault = gossip_read8(r);
-        if (fault > GOSSIP_FAULT_SLOW) {
+        if (fault > GOSSIP_FAULT_WRONG) {
             return -EPROTO;
         }
         want.failed[i].fault = (enum gossip_swarm_fault)fault;

@@ -20,6 +20,7 @@ enum field {
     FIELD_CONTENT_ENCODING,
     FIELD_DOCKER_CONTENT_DIGEST,
     FIELD_RETRY_AFTER,
+    FIELD_SPEGEL_ORIGIN,
     FIELD_COUNT,
     FIELD_UNKNOWN = FIELD_COUNT,
 };
@@ -30,6 +31,7 @@ static const char *const field_names[FIELD_COUNT] = {
     [FIELD_CONTENT_ENCODING] = "content-encoding",
     [FIELD_DOCKER_CONTENT_DIGEST] = "docker-content-digest",
     [FIELD_RETRY_AFTER] = "retry-after",
+    [FIELD_SPEGEL_ORIGIN] = "x-spegel-origin",
 };
 
 struct http_response_parser {
@@ -172,6 +174,9 @@ static int on_header_value_complete(llhttp_t *l)
         return 0;
     case FIELD_DOCKER_CONTENT_DIGEST:
         keep_text(r->docker_content_digest, sizeof(r->docker_content_digest), p->value);
+        return 0;
+    case FIELD_SPEGEL_ORIGIN:
+        keep_text(r->spegel_origin, sizeof(r->spegel_origin), p->value);
         return 0;
     case FIELD_RETRY_AFTER:
         r->retry_after_s = parse_number(p->value, p->value + p->value_bytes);

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "http/head.h"
+#include "registry/blame.h"
 #include "registry/mirror_internal.h"
 
 static void on_peer_head(void *arg, const struct http_response *head);
@@ -164,6 +165,7 @@ static void on_peer_head(void *arg, const struct http_response *head)
                            &a->digest); /* the verdict has seen that it parses */
     }
     memcpy(a->content_type, head->content_type, sizeof(a->content_type));
+    a->origin = blame_origin(head->spegel_origin, a->holder.node_id);
     if (a->want.query->head) {
         attempt_ready(a);
         return;

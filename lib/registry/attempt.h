@@ -46,6 +46,7 @@ struct attempt {
     uint64_t asked_us;
     struct digest digest; /* of the content; for tags from the head on */
     char content_type[128];
+    uint64_t origin; /* from the head on: the member whose copy all of it comes from; 0 unknown */
     /* COLLECTING */
     char *bytes; /* owned, want.total of them */
     size_t got_bytes;

@@ -1,6 +1,10 @@
 #include "registry/blame.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/limits.h"
+#include "gossip/wire.h"
 
 void blame_add(struct gossip_want *list, uint64_t id, enum gossip_swarm_fault fault)
 {
@@ -40,17 +44,28 @@ void blame_forget_stalled(struct gossip_want *list)
 
 uint64_t blame_id(const uint8_t node_id[MARKS_NODE_BYTES])
 {
-    uint64_t id = 0;
-    for (size_t i = 0; i < MARKS_NODE_BYTES; i++) {
-        id = id << 8 | node_id[i];
+    return gossip_load48(node_id);
+}
+
+uint64_t blame_origin(const char *field, const uint8_t giver_id[MARKS_NODE_BYTES])
+{
+    if (!field[0]) {
+        return blame_id(giver_id);
     }
-    return id;
+    bool fits = strlen(field) == 12 && strspn(field, "0123456789abcdef") == 12;
+    return fits ? strtoull(field, NULL, 16) : 0;
+}
+
+static bool is_convicted(const struct mirror *m, const uint8_t node_id[MARKS_NODE_BYTES])
+{
+    return doubt_is_convicted(&m->doubt, node_id, LIMIT_DOUBT_MS, loop_now_ms(m->loop));
 }
 
 bool blame_is_doubted(const struct mirror *m, const struct digest *digest,
                       const struct mirror_holder *holder)
 {
-    return doubt_is_excluded(&m->doubt, digest, holder->node_id) ||
+    return is_convicted(m, holder->node_id) ||
+           doubt_is_excluded(&m->doubt, digest, holder->node_id) ||
            doubt_is_doubted(&m->doubt, digest, holder->node_id, loop_now_ms(m->loop));
 }
 
@@ -58,13 +73,23 @@ void blame_doubted(struct gossip_want *list, const struct mirror *m, const struc
 {
     struct mirror_holder holders[GOSSIP_SWARM_FAILED];
     uint8_t ids[GOSSIP_SWARM_FAILED][MARKS_NODE_BYTES];
+    size_t others = 0;
     size_t count = doubt_whom(&m->doubt, digest, loop_now_ms(m->loop), ids, GOSSIP_SWARM_FAILED);
+    for (size_t i = 0; i < count; i++) {
+        others += !is_convicted(m, ids[i]);
+    }
     size_t known =
-        count ? m->config.lookup(m->config.arg, digest, NULL, holders, GOSSIP_SWARM_FAILED) : 0;
+        others ? m->config.lookup(m->config.arg, digest, NULL, holders, GOSSIP_SWARM_FAILED) : 0;
     for (size_t i = 0; i < known; i++) {
         blame_add(list, blame_id(holders[i].node_id), GOSSIP_FAULT_LOST);
     }
     for (size_t i = 0; i < count; i++) {
         blame_add(list, blame_id(ids[i]), GOSSIP_FAULT_REFUSED);
+    }
+    for (size_t i = 0; i < m->doubt.convict_count; i++) {
+        const uint8_t *id = m->doubt.convicts[i].node_id;
+        if (is_convicted(m, id)) {
+            blame_add(list, blame_id(id), GOSSIP_FAULT_WRONG);
+        }
     }
 }

@@ -1,7 +1,6 @@
 #include "registry/cold.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +26,7 @@ int cold_new(struct loop *loop, const struct cold_config *config, struct cold **
     c->config = *config;
     list_init(&c->flights);
     list_init(&c->asks);
+    list_init(&c->checks);
     timer_init(&c->tick, loop, cold_tick, c);
     defer_init(&c->settle, cold_settle, c);
     *ret_cold = c;
@@ -36,6 +36,7 @@ int cold_new(struct loop *loop, const struct cold_config *config, struct cold **
 static void flight_free(struct cold_flight *f)
 {
     list_remove(&f->link);
+    proof_settled(f);
     ingest_close(f->ingest);
     free(f);
 }
@@ -51,6 +52,7 @@ void cold_free(struct cold *c)
         CHECK(f->requests == 0 && list_empty(&f->children));
         flight_free(f);
     }
+    proofs_stop(c);
     timer_stop(&c->tick);
     defer_stop(&c->settle);
     ingests_free(c->ingests);
@@ -139,11 +141,19 @@ void cold_flight_set_parent(struct cold_flight *f, uint64_t id)
         return;
     }
     f->parent = id;
+    if (id == 0) {
+        proof_gave(f, 0, 0);
+    }
     if (!f->told_ms) {
         f->told = GOSSIP_FLIGHT_GONE; /* whatever it is, it is news */
         f->told_ms = 1;
     }
     flight_tell(f);
+}
+
+void cold_flight_gave(struct cold_flight *f, uint64_t giver, uint64_t origin)
+{
+    proof_gave(f, giver, origin);
 }
 
 void cold_flight_set_total(struct cold_flight *f, int64_t total_bytes)
@@ -200,20 +210,25 @@ static void flight_look(struct cold_flight *f)
     c->grown_ms = size > f->size ? loop_now_ms(c->loop) : c->grown_ms;
     f->size = size;
     f->total = total >= 0 ? total : f->total;
-    if (c->config.committed && !f->committed && ingest_state(f->ingest) == INGEST_COMMITTED) {
+    if (!f->committed && ingest_state(f->ingest) == INGEST_COMMITTED) {
         f->committed = true;
-        c->config.committed(c->config.arg, &f->digest);
+        proof_settled(f);
+        if (c->config.committed) {
+            c->config.committed(c->config.arg, &f->digest);
+        }
     }
     if (cold_flight_has_ingest(f)) {
         f->ingest_ms = loop_now_ms(c->loop);
         f->quiet = false;
     }
+    proof_look(f);
 }
 
 static void flight_ingest_changed(void *arg)
 {
     struct cold_flight *f = arg;
     if (ingest_state(f->ingest) == INGEST_GONE) {
+        proof_unlinked(f);
         feed_flight_ended(f, -EIO);
         if (f->requests == 0) {
             flight_end(f, false);
@@ -328,6 +343,9 @@ struct cold_flight *cold_flight_join(struct cold *c, const struct digest *digest
     c->flight_count++;
     c->counters.flights++;
     flight_look(f);
+    if (f->size > 0) {
+        proof_gave(f, 0, 0);
+    }
     return f;
 }
 
@@ -373,28 +391,4 @@ void cold_containerd_lost(struct cold *c)
             flight_end(f, c->config.held(c->config.arg, &f->digest));
         }
     }
-}
-
-/* --- /debug/swarm --- */
-
-int cold_write_json(const struct cold *c, struct buf *json)
-{
-    uint64_t now_ms = loop_now_ms(c->loop);
-    int r = buf_puts(json, "\"flights\":[");
-    const char *comma = "";
-    LIST_EACH (link, &c->flights) {
-        const struct cold_flight *f = CONTAINER_OF(link, struct cold_flight, link);
-        char text[DIGEST_TEXT_BYTES];
-        digest_format(&f->digest, text);
-        uint64_t age_ms = now_ms - f->began_ms;
-        r |= buf_printf(json,
-                        "%s{\"digest\":\"%s\",\"parent\":\"%012" PRIx64 "\",\"bytes\":%lld,"
-                        "\"total\":%lld,\"requests\":%zu,\"children\":%zu,\"age_ms\":%llu,"
-                        "\"bytes_per_s\":%llu}",
-                        comma, text, f->parent, (long long)f->size, (long long)f->total,
-                        f->requests, f->child_count, (unsigned long long)age_ms,
-                        (unsigned long long)(age_ms ? (uint64_t)f->size * 1000 / age_ms : 0));
-        comma = ",";
-    }
-    return r | buf_puts(json, "]") ? -ENOMEM : 0;
 }

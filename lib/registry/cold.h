@@ -30,6 +30,10 @@ struct cold_config {       /* everything pointed at outlives it */
     /* May be NULL. containerd committed it, so its bytes are those of the digest, even if it is
      * collected again before the store has seen it. Once a flight. */
     void (*committed)(void *arg, const struct digest *digest);
+    /* May be NULL. containerd did not take a complete download, and rightly: its bytes, all from
+     * the member `giver`, which had them from `origin` or is that itself, are not those of the
+     * digest (proof.h). origin 0: unknown. */
+    void (*wrong)(void *arg, const struct digest *digest, uint64_t giver, uint64_t origin);
     /* To the gossip core. Answers come back by cold_answer, from the loop, never from inside. */
     void (*want)(void *arg, const struct gossip_want *want);
     void (*want_end)(void *arg, uint32_t ask);
@@ -45,6 +49,7 @@ struct cold_counters {
     uint64_t fed, fed_refused, fed_cut, bytes_fed;
     /* flights */
     uint64_t flights, flights_held, flights_gone, over_cap, no_ingest;
+    uint64_t proven_wrong; /* complete, and not what the digest says */
 };
 
 struct cold;
@@ -85,7 +90,9 @@ struct cold_flight *cold_flight_join(struct cold *c, const struct digest *digest
 void cold_flight_leave(struct cold_flight *f);
 
 uint64_t cold_flight_key(const struct cold_flight *f);
-/* Who gives the bytes, as a member's id; 0: upstream. Told to the arbiters. */
+/* Who is to give the bytes, as a member's id; 0: upstream. Told to the arbiters. */
 void cold_flight_set_parent(struct cold_flight *f, uint64_t id);
+/* Who gave some, and whose copy it comes from, as members' ids; origin 0: unknown. */
+void cold_flight_gave(struct cold_flight *f, uint64_t giver, uint64_t origin);
 /* Known from a parent's answer, where containerd does not say. */
 void cold_flight_set_total(struct cold_flight *f, int64_t total_bytes);

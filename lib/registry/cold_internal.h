@@ -1,7 +1,8 @@
-/* cold_internal.h - flights from the inside, for cold.c and feed.c only. */
+/* cold_internal.h - flights from the inside, for cold*.c, feed.c and proof.c only. */
 #pragma once
 
 #include "registry/cold.h"
+#include "registry/proof.h"
 
 struct cold {
     struct loop *loop;
@@ -13,6 +14,8 @@ struct cold {
     size_t flight_count;
     struct list asks;
     uint32_t last_ask;
+    struct list checks; /* proof.c's */
+    size_t check_count;
     uint64_t grown_ms; /* when any ingest last grew */
     struct timer tick;
     struct defer settle; /* ends the flights that are held */
@@ -36,6 +39,7 @@ struct cold_flight {
     uint64_t parent;
     enum gossip_flight_state told;
     uint64_t told_parent, told_ms; /* told_ms 0: never */
+    struct proof proof;
 };
 
 /* The one that is in flight, NULL when none is. */

@@ -200,13 +200,14 @@ int64_t content_first_byte(const struct registry_query *q, int64_t size_bytes)
 }
 
 void content_answer_growing(struct registry *r, struct conn *c, const struct registry_query *q,
-                            int64_t size_bytes, int fd, int64_t there_bytes,
+                            int64_t size_bytes, int fd, int64_t there_bytes, const char *origin,
                             void (*finished)(void *arg, int status, int64_t bytes_sent), void *arg,
                             struct growing_body **ret_body)
 {
     struct part p;
     *ret_body = NULL;
     part_begin(&p, q, &q->path.digest, size_bytes);
+    p.failed = p.failed || (origin && http_head_field(&p.fields, "X-Spegel-Origin", origin) < 0);
     if (!part_has_body(&p, q)) {
         (void)close(fd);
         part_answer_empty(&p, c, q);

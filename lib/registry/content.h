@@ -22,9 +22,10 @@ void content_answer_blob(struct registry *r, struct conn *c, const struct regist
                          const struct digest *digest, int64_t size_bytes, int fd);
 
 /* The same of a file that is still being written: of `size_bytes` in the end, `there_bytes` are
- * there. *ret_body is NULL when no body was begun; else it lives until `finished`. */
+ * there. origin: X-Spegel-Origin, or NULL. *ret_body is NULL when no body was begun; else it lives
+ * until `finished`. */
 void content_answer_growing(struct registry *r, struct conn *c, const struct registry_query *q,
-                            int64_t size_bytes, int fd, int64_t there_bytes,
+                            int64_t size_bytes, int fd, int64_t there_bytes, const char *origin,
                             void (*finished)(void *arg, int status, int64_t bytes_sent), void *arg,
                             struct growing_body **ret_body);
 /* Where the answer's first byte lies in a blob of this size; negative: nowhere (416). */

@@ -13,6 +13,7 @@ enum doubt_kind {
 
 void doubt_init(struct doubt *d)
 {
+    *d = (struct doubt){0};
     marks_init(&d->marks, LIMIT_DOUBTS);
 }
 
@@ -148,7 +149,43 @@ bool doubt_is_excluded(const struct doubt *d, const struct digest *digest, const
     return mark && mark->kind == DOUBT_EXCLUDED;
 }
 
+/* --- convicts --- */
+
+static void convict_forget(struct doubt *d, const uint8_t *node_id)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < d->convict_count; i++) {
+        if (memcmp(d->convicts[i].node_id, node_id, MARKS_NODE_BYTES) != 0) {
+            d->convicts[kept++] = d->convicts[i];
+        }
+    }
+    d->convict_count = kept;
+}
+
+void doubt_convict(struct doubt *d, const uint8_t *node_id, uint64_t now_ms)
+{
+    convict_forget(d, node_id);
+    d->convict_count -= d->convict_count == DOUBT_CONVICTS;
+    memmove(&d->convicts[1], &d->convicts[0], d->convict_count * sizeof(d->convicts[0]));
+    memcpy(d->convicts[0].node_id, node_id, MARKS_NODE_BYTES);
+    d->convicts[0].since_ms = now_ms;
+    d->convict_count++;
+}
+
+bool doubt_is_convicted(const struct doubt *d, const uint8_t *node_id, uint64_t young_ms,
+                        uint64_t now_ms)
+{
+    uint64_t limit_ms = young_ms < LIMIT_DOUBT_MS ? young_ms : LIMIT_DOUBT_MS;
+    for (size_t i = 0; i < d->convict_count; i++) {
+        if (memcmp(d->convicts[i].node_id, node_id, MARKS_NODE_BYTES) == 0) {
+            return now_ms - d->convicts[i].since_ms < limit_ms;
+        }
+    }
+    return false;
+}
+
 void doubt_forget_node(struct doubt *d, const uint8_t *node_id)
 {
     marks_forget_node(&d->marks, node_id);
+    convict_forget(d, node_id);
 }

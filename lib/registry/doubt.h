@@ -5,15 +5,25 @@
  * asked for from the start again within LIMIT_DOUBT_MS, whoever gave the bytes is doubted: others
  * are preferred, and what passes is hashed. A mismatch excludes the holder for that digest until it
  * restarts (or the table is full); a match clears it. Time is an argument; without memory a remark
- * is lost, which costs one more failed pull. */
+ * is lost, which costs one more failed pull.
+ *
+ * A node whose fault is proven (proof.h) is *convicted*: of all that it sends, not of one digest
+ * only, for LIMIT_DOUBT_MS or until it restarts. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "registry/marks.h"
 
+#define DOUBT_CONVICTS 4 /* remembered at once; then the oldest goes */
+
 struct doubt {
     struct marks marks;
+    struct {
+        uint8_t node_id[MARKS_NODE_BYTES];
+        uint64_t since_ms;
+    } convicts[DOUBT_CONVICTS]; /* latest first */
+    size_t convict_count;
 };
 
 void doubt_init(struct doubt *d);
@@ -51,6 +61,11 @@ size_t doubt_whom(const struct doubt *d, const struct digest *digest, uint64_t n
 bool doubt_is_young(const struct doubt *d, const struct digest *digest, uint64_t young_ms,
                     uint64_t now_ms);
 bool doubt_is_excluded(const struct doubt *d, const struct digest *digest, const uint8_t *node_id);
+
+void doubt_convict(struct doubt *d, const uint8_t *node_id, uint64_t now_ms);
+/* Within the last `young_ms`, LIMIT_DOUBT_MS at most. */
+bool doubt_is_convicted(const struct doubt *d, const uint8_t *node_id, uint64_t young_ms,
+                        uint64_t now_ms);
 
 /* The node restarted: it may have been repaired. */
 void doubt_forget_node(struct doubt *d, const uint8_t *node_id);

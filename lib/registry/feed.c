@@ -58,6 +58,7 @@ static void child_begin(struct feed_child *child)
     struct cold_flight *f = child->flight;
     struct registry *r = child->registry;
     struct conn *c = child->conn;
+    char origin[PROOF_ORIGIN_BYTES];
     int fd = ingest_dup(f->ingest);
     if (fd < 0) {
         return; /* it may come back; the wait has an end */
@@ -65,8 +66,8 @@ static void child_begin(struct feed_child *child)
     child->conn = NULL;
     child->total = f->total;
     cold_counters(r->config.cold)->fed++;
-    content_answer_growing(r, c, &child->query, f->total, fd, f->size, child_body_over, child,
-                           &child->body);
+    content_answer_growing(r, c, &child->query, f->total, fd, f->size, proof_origin(f, origin),
+                           child_body_over, child, &child->body);
     if (child->body) {
         r->streams++;
     } else {

@@ -47,15 +47,16 @@ static void guide_review(struct guide *g, const struct want *want)
     cold_ask_start(g->cold, &g->review, &asked);
 }
 
-void guide_flowing(struct guide *g, const struct want *want, const struct mirror_holder *from,
+void guide_flowing(struct guide *g, const struct want *want, const struct attempt *from,
                    size_t bytes)
 {
     uint64_t now_ms = loop_now_ms(g->mirror->loop);
     cold_counters(g->cold)->bytes_followed += bytes;
+    cold_flight_gave(g->flight, blame_id(from->holder.node_id), from->origin);
     if (g->running) {
         guide_stop(g);
         blame_forget_stalled(&g->failed);
-        g->parent = blame_id(from->node_id); /* another one may have been tried meanwhile */
+        g->parent = blame_id(from->holder.node_id); /* another one may have been tried meanwhile */
         cold_flight_set_parent(g->flight, g->parent);
     } else if (now_ms - g->reviewed_ms >= LIMIT_SWARM_SLOW_MS) {
         g->reviewed_ms = now_ms;

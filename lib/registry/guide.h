@@ -51,7 +51,7 @@ int guide_stalled(struct guide *g, const struct want *want);
 /* The parent that won gave bytes, `want` is what is left: whatever was being asked about it is
  * settled. Each LIMIT_SWARM_SLOW_MS the arbiter is asked for a much faster one, and `better` called
  * when there is one. */
-void guide_flowing(struct guide *g, const struct want *want, const struct mirror_holder *from,
+void guide_flowing(struct guide *g, const struct want *want, const struct attempt *from,
                    size_t bytes);
 /* Inside `better`, with the old parent let go: won or ended follow. 0 or -ENOMEM. */
 int guide_change(struct guide *g, const struct want *want);

@@ -7,7 +7,9 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "http/head.h"
+#include "registry/blame.h"
 #include "registry/mirror_internal.h"
 #include "registry/transfer.h"
 
@@ -98,6 +100,35 @@ void mirror_appeared(struct mirror *m, const struct digest *digest)
     doubt_appeared(&m->doubt, digest);
 }
 
+static bool is_holder(struct mirror *m, const struct digest *digest, uint64_t id)
+{
+    struct mirror_holder holders[RACE_HOLDERS];
+    size_t count = m->config.lookup(m->config.arg, digest, NULL, holders, RACE_HOLDERS);
+    bool found = false;
+    for (size_t i = 0; i < count; i++) {
+        found = found || blame_id(holders[i].node_id) == id;
+    }
+    return found;
+}
+
+void mirror_copy_wrong(struct mirror *m, const struct digest *digest, uint64_t giver,
+                       uint64_t origin)
+{
+    struct mirror_holder culprit;
+    char text[DIGEST_TEXT_BYTES], address[ADDRESS_TEXT_BYTES] = "unknown";
+    uint64_t id = is_holder(m, digest, giver) ? giver : origin;
+    if (id && m->config.member && m->config.member(m->config.arg, id, &culprit)) {
+        m->counters.convicted++;
+        doubt_convict(&m->doubt, culprit.node_id, loop_now_ms(m->loop));
+        address_format(&culprit.address.sa, address);
+        if (id != giver) {
+            doubt_appeared(&m->doubt, digest); /* the giver is cleared */
+        }
+    }
+    digest_format(digest, text);
+    log_warn("what a peer sent was wrong", LOG_STR("digest", text), LOG_STR("culprit", address));
+}
+
 void mirror_node_restarted(struct mirror *m, const uint8_t node_id[6])
 {
     doubt_forget_node(&m->doubt, node_id);
@@ -157,6 +188,7 @@ size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const 
     struct mirror_holder doubted[RACE_HOLDERS];
     char tag[TAG_KEY_BYTES];
     size_t good_count = 0, doubted_count = 0;
+    uint64_t now_ms = loop_now_ms(m->loop);
     CHECK(max <= RACE_HOLDERS);
     if (query->tag) {
         tag_name(query, tag);
@@ -167,10 +199,12 @@ size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const 
     for (size_t i = 0; i < *ret_known; i++) {
         const struct mirror_holder holder = ret_holders[i];
         if (failed_recently(m, query, key, &holder) ||
-            doubt_is_excluded(&m->doubt, key, holder.node_id)) {
+            doubt_is_excluded(&m->doubt, key, holder.node_id) ||
+            doubt_is_convicted(&m->doubt, holder.node_id, LIMIT_COLD_DOUBT_MS, now_ms)) {
             continue;
         }
-        if (doubt_is_doubted(&m->doubt, key, holder.node_id, loop_now_ms(m->loop))) {
+        if (doubt_is_doubted(&m->doubt, key, holder.node_id, now_ms) ||
+            doubt_is_convicted(&m->doubt, holder.node_id, LIMIT_DOUBT_MS, now_ms)) {
             doubted[doubted_count++] = holder;
         } else {
             ret_holders[good_count++] = holder;

@@ -69,7 +69,7 @@ struct mirror_counters {
     uint64_t bytes_spliced, bytes_copied, bytes_verified;
     uint64_t resumed, hedged,
         stalled; /* continued elsewhere; second holder asked; 2 s without progress */
-    uint64_t mismatches, doubted, excluded;
+    uint64_t mismatches, doubted, excluded, convicted;
     uint64_t peer_errors, peer_busy, cut_short; /* cut_short: FIN because no holder was left */
     uint64_t over_cap, verify_budget_waits;
     double last_success_unix_s;
@@ -102,6 +102,14 @@ void mirror_check_own(struct mirror *m, const struct digest *digest, int fd,
 
 /* This node's store has it now (the doubt rule). */
 void mirror_appeared(struct mirror *m, const struct digest *digest);
+
+/* A copy of the digest that the member `giver` sent here is wrong, for certain. Whose fault that
+ * is: the giver's if it holds the digest, for then its own copy is right; else it passed on what
+ * came from `origin`, as it said. Origin unknown: it remains a doubt about this digest. Who is
+ * convicted is not asked for LIMIT_COLD_DOUBT_MS, and is the last to be asked for LIMIT_DOUBT_MS.
+ */
+void mirror_copy_wrong(struct mirror *m, const struct digest *digest, uint64_t giver,
+                       uint64_t origin);
 
 /* A node came back with a new incarnation: copies of it that were found wrong may be right now. */
 void mirror_node_restarted(struct mirror *m, const uint8_t node_id[6]);

@@ -6,9 +6,11 @@
  *   guide.c       cold rollouts: the parents that the arbiter names, one after the other;
  *                 blame.c those that failed
  *   attempt.c     one holder asked; verdict.c judges its head
+ *   proof.c       whether what came by the cold path was right, if containerd does not take it
  *   relay.c       a large body on its way; relay_source.c who goes on when a holder fails
  *   givers.c      whose bytes it was made of
- *   tell.c        a doubted holder is told; own_check.c is what it then does
+ *   tell.c        a doubted holder is told; own_check.c is what it then does,
+ *                 copy_check.c how a file is hashed
  *   doubt.c, marks.c, budget.c, head_times.c  what is remembered */
 #pragma once
 
@@ -42,9 +44,9 @@ struct mirror {
     void *resolved_arg;
 };
 
-/* Holders worth asking, best first: the look-up's, without those that just failed or are excluded,
- * the doubted ones last. `key` is the digest, or the tag's hash. *ret_known says how many the
- * look-up gave. */
+/* Holders worth asking, best first: the look-up's, without those that just failed, are excluded or
+ * were just convicted, the doubted ones last. `key` is the digest, or the tag's hash. *ret_known
+ * says how many the look-up gave. */
 size_t mirror_holders(struct mirror *m, const struct mirror_query *query, const struct digest *key,
                       struct mirror_holder *ret_holders, size_t max, size_t *ret_known);
 

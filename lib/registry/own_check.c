@@ -1,88 +1,50 @@
 #include "registry/own_check.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/limits.h"
 #include "io/loop.h"
+#include "registry/copy_check.h"
 
-#define CHUNK_BYTES (128 * 1024)
-
-struct check {
-    struct work work;
+struct own_copy {
     struct list link;
-    struct own_check *owner; /* NULL: nobody waits for it any more */
+    struct own_check *owner;
     struct digest digest;
-    int fd;
-    atomic_bool stop;
-    int result; /* 0 right, -EBADMSG wrong, other: could not be read */
+    int fd; /* until its turn comes */
+    struct copy_check *check;
     void (*wrong)(void *arg, const struct digest *digest);
     void *arg;
 };
 
 static const uint8_t this_node[MARKS_NODE_BYTES]; /* marks are by holder; here there is one */
 
-static void check_free(struct check *c)
-{
-    close(c->fd);
-    free(c);
-}
-
-/* On a pool thread. */
-static void check_run(struct work *w)
-{
-    struct check *c = CONTAINER_OF(w, struct check, work);
-    struct digester *digester = digester_new();
-    char *bytes = malloc(CHUNK_BYTES);
-    ssize_t n = -1;
-    if (digester && bytes) {
-        off_t offset = 0;
-        while (!atomic_load(&c->stop) && (n = pread(c->fd, bytes, CHUNK_BYTES, offset)) > 0) {
-            digester_update(digester, bytes, (size_t)n);
-            offset += n;
-        }
-    }
-    if (n == 0 && !atomic_load(&c->stop)) {
-        struct digest found;
-        digester_final(digester, &found);
-        digester = NULL;
-        c->result = digest_equal(&found, &c->digest) ? 0 : -EBADMSG;
-    } else {
-        c->result = -EIO;
-    }
-    digester_free(digester);
-    free(bytes);
-}
-
 static void own_check_next(struct own_check *o);
 
-static void check_done(struct work *w, int status)
+static void copy_checked(void *arg, int result)
 {
-    struct check *c = CONTAINER_OF(w, struct check, work);
-    struct own_check *o = c->owner;
-    if (o) {
-        o->running = NULL;
-        if (status == 0 && c->result == -EBADMSG) {
-            c->wrong(c->arg, &c->digest);
-        }
-        own_check_next(o);
+    struct own_copy *copy = arg;
+    struct own_check *o = copy->owner;
+    o->running = NULL;
+    if (result == -EBADMSG) {
+        copy->wrong(copy->arg, &copy->digest);
     }
-    check_free(c);
+    free(copy);
+    own_check_next(o);
 }
 
 static void own_check_next(struct own_check *o)
 {
     while (!o->running && !list_empty(&o->waiting)) {
-        struct check *c = CONTAINER_OF(o->waiting.next, struct check, link);
-        list_remove(&c->link);
+        struct own_copy *copy = CONTAINER_OF(o->waiting.next, struct own_copy, link);
+        list_remove(&copy->link);
         o->waiting_count--;
-        c->work = (struct work){.run = check_run, .done = check_done};
-        if (work_start(o->loop, &c->work) == 0) {
-            o->running = c;
+        if (copy_check_start(o->loop, &copy->digest, copy->fd, copy_checked, copy, &copy->check) ==
+            0) {
+            o->running = copy;
         } else {
-            check_free(c);
+            free(copy);
         }
     }
 }
@@ -97,14 +59,14 @@ void own_check_init(struct own_check *o, struct loop *loop)
 void own_check_done(struct own_check *o)
 {
     LIST_EACH_SAFE (link, &o->waiting) {
-        struct check *c = CONTAINER_OF(link, struct check, link);
-        list_remove(&c->link);
-        check_free(c);
+        struct own_copy *copy = CONTAINER_OF(link, struct own_copy, link);
+        list_remove(&copy->link);
+        close(copy->fd);
+        free(copy);
     }
     if (o->running) {
-        o->running->owner = NULL;
-        atomic_store(&o->running->stop, true);
-        work_cancel(&o->running->work);
+        copy_check_cancel(o->running->check);
+        free(o->running);
         o->running = NULL;
     }
     marks_done(&o->recent);
@@ -116,24 +78,24 @@ void own_check_start(struct own_check *o, const struct digest *digest, int fd,
     uint64_t now_ms = loop_now_ms(o->loop);
     const struct mark *last = marks_get(&o->recent, digest, this_node);
     bool recent = last && now_ms - last->at_ms < LIMIT_DOUBT_CHECK_MS;
-    struct check *c = NULL;
+    struct own_copy *copy = NULL;
     /* Without memory to remember it by, it is not done at all. */
-    if (!recent && o->waiting_count < LIMIT_DOUBT_CHECKS && (c = calloc(1, sizeof(*c))) &&
+    if (!recent && o->waiting_count < LIMIT_DOUBT_CHECKS && (copy = calloc(1, sizeof(*copy))) &&
         marks_set(&o->recent, digest, this_node, 0, now_ms) < 0) {
-        free(c);
-        c = NULL;
+        free(copy);
+        copy = NULL;
     }
-    if (!c) {
+    if (!copy) {
         close(fd);
         return;
     }
-    c->owner = o;
-    c->digest = *digest;
-    c->fd = fd;
-    c->wrong = wrong;
-    c->arg = arg;
-    list_init(&c->link);
-    list_push_back(&o->waiting, &c->link);
+    copy->owner = o;
+    copy->digest = *digest;
+    copy->fd = fd;
+    copy->wrong = wrong;
+    copy->arg = arg;
+    list_init(&copy->link);
+    list_push_back(&o->waiting, &copy->link);
     o->waiting_count++;
     own_check_next(o);
 }

@@ -12,7 +12,7 @@ struct own_check {
     struct loop *loop;
     struct list waiting;
     size_t waiting_count;
-    struct check *running;
+    struct own_copy *running;
     struct marks recent;
 };
 

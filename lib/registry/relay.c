@@ -84,7 +84,7 @@ static int relay_fill(struct relay *r)
     if (n > 0) {
         r->want.first += n;
         if (r->guide) {
-            guide_flowing(r->guide, &r->want, &r->source->holder, (size_t)n);
+            guide_flowing(r->guide, &r->want, r->source, (size_t)n);
         }
         return 1;
     }

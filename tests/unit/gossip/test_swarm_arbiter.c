@@ -306,6 +306,31 @@ static void whoever_is_refused_by_all_waits_a_while_and_then_leads(void **state)
     desk_close(&d);
 }
 
+/* What is wrong came to all below it, and whoever goes upstream now is not below. */
+static void nobody_is_offered_what_comes_from_whom_he_found_wrong(void **state)
+{
+    (void)state;
+    desk_open(&d, 6);
+    desk_want(&d, 1);
+    desk_want(&d, 2);
+    desk_want(&d, 3);
+    desk_grows(&d, 1, 0, MIB);
+    desk_grows(&d, 2, 1, MIB);
+    desk_grows(&d, 3, 2, MIB);
+    assert_int_equal(desk_fault(&d, 4, 0, 1, GOSSIP_FAULT_WRONG).kind, GOSSIP_SWARM_GRANT);
+    desk_grows(&d, 4, 0, MIB);
+    struct gossip_answer answer = desk_fault(&d, 5, 0, 1, GOSSIP_FAULT_WRONG);
+    assert_offered_first(answer, 4);
+    assert_int_equal(answer.count, 1);
+    /* Others may yet be sent there, and its being held changes nothing for those who know. */
+    assert_true(desk_want(&d, 6).count > 1);
+    desk_says(&d, 1, GOSSIP_FLIGHT_HELD);
+    answer = desk_fault(&d, 5, 0, 1, GOSSIP_FAULT_WRONG);
+    assert_offered_first(answer, 4);
+    assert_false(desk_offers(&answer, 1) || desk_offers(&answer, 2) || desk_offers(&answer, 3));
+    desk_close(&d);
+}
+
 static void holders_that_the_index_knows_are_offered(void **state)
 {
     (void)state;
@@ -406,6 +431,7 @@ int main(void)
         cmocka_unit_test(whoever_feeds_many_others_is_spared),
         cmocka_unit_test(a_stand_in_offers_only_what_it_was_told),
         cmocka_unit_test(whoever_is_refused_by_all_waits_a_while_and_then_leads),
+        cmocka_unit_test(nobody_is_offered_what_comes_from_whom_he_found_wrong),
         cmocka_unit_test(holders_that_the_index_knows_are_offered),
         cmocka_unit_test(a_node_may_be_its_own_arbiters_leader_and_parent),
         cmocka_unit_test(leases_and_participants_are_capped),

@@ -32,6 +32,7 @@ static void a_whole_head_is_read_and_the_body_left_alone(void **state)
                                "Content-Type: application/octet-stream\r\n"
                                "Docker-Content-Digest: sha256:abc \r\n"
                                "Retry-After: 3\r\n"
+                               "X-Spegel-Origin: 0a0b0c0d0e0f\r\n"
                                "Content-Encoding: identity\r\n"
                                "\r\n";
     char text[sizeof(head) + 4];
@@ -50,6 +51,7 @@ static void a_whole_head_is_read_and_the_body_left_alone(void **state)
         assert_string_equal(r->content_type, "application/octet-stream");
         assert_string_equal(r->docker_content_digest, "sha256:abc");
         assert_int_equal(r->retry_after_s, 3);
+        assert_string_equal(r->spegel_origin, "0a0b0c0d0e0f");
         assert_true(r->keep_alive && !r->chunked && !r->content_encoded);
         http_response_parser_free(p);
     }

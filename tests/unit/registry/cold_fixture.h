@@ -1,6 +1,6 @@
 /* cold_fixture.h - two nodes on loopback: a parent whose containerd downloads (played by the test,
  * in the files that containerd would write) and a follower; the arbiter's answers are the test's.
- * What test_cold.c and test_cold_ends.c share. */
+ * What test_cold.c, test_cold_ends.c and test_proof.c share. */
 #pragma once
 
 #include "registry/registry_fixture.h"
@@ -45,6 +45,8 @@ struct rollout {
     struct defer tell;
     bool member_gone;
     unsigned committed; /* how often some download was said to be */
+    unsigned wrong;     /* the same; and by whom, the last time */
+    uint64_t giver, origin;
 };
 
 static struct rollout *the; /* callbacks know their site only */
@@ -114,6 +116,15 @@ static inline void committed(void *arg, const struct digest *digest)
     the->committed++;
 }
 
+static inline void wrong(void *arg, const struct digest *digest, uint64_t giver, uint64_t origin)
+{
+    assert_ptr_equal(arg, &the->follower);
+    assert_true(digest_equal(digest, &the->digest));
+    the->wrong++;
+    the->giver = giver;
+    the->origin = origin;
+}
+
 static inline bool member(void *arg, uint64_t id, struct mirror_holder *ret_holder)
 {
     (void)arg;
@@ -138,6 +149,7 @@ static inline int set_up(void **state)
                                             .content_root = content_root,
                                             .held = held,
                                             .committed = committed,
+                                            .wrong = wrong,
                                             .want = want,
                                             .want_end = want_end,
                                             .flight = flight};

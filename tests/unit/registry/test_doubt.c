@@ -146,6 +146,31 @@ whom_to_leave_out_are_the_doubted_and_the_excluded_and_a_doubt_is_young_for_a_wh
     doubt_done(&d);
 }
 
+static void a_convict_is_one_for_ten_minutes_or_until_it_restarts(void **state)
+{
+    (void)state;
+    struct doubt d;
+    doubt_init(&d);
+    doubt_convict(&d, nodes[1], 1000);
+    doubt_convict(&d, nodes[2], 2000);
+    assert_true(doubt_is_convicted(&d, nodes[1], 5000, 5999));
+    assert_false(doubt_is_convicted(&d, nodes[1], 5000, 6000));
+    assert_false(doubt_is_convicted(&d, nodes[3], 5000, 2000));
+    doubt_convict(&d, nodes[1], 6000); /* again */
+    assert_int_equal(d.convict_count, 2);
+    assert_true(doubt_is_convicted(&d, nodes[1], UINT64_MAX, 5999 + LIMIT_DOUBT_MS));
+    assert_false(doubt_is_convicted(&d, nodes[1], UINT64_MAX, 6000 + LIMIT_DOUBT_MS));
+    doubt_forget_node(&d, nodes[1]);
+    assert_false(doubt_is_convicted(&d, nodes[1], UINT64_MAX, 6000));
+    assert_true(doubt_is_convicted(&d, nodes[2], UINT64_MAX, 6000));
+    for (size_t i = 3; i < 3 + DOUBT_CONVICTS; i++) {
+        doubt_convict(&d, nodes[i], 7000);
+    }
+    assert_false(doubt_is_convicted(&d, nodes[2], UINT64_MAX, 7000)); /* the oldest went */
+    assert_true(doubt_is_convicted(&d, nodes[3], UINT64_MAX, 7000));
+    doubt_done(&d);
+}
+
 static void the_tables_have_caps(void **state)
 {
     (void)state;
@@ -198,6 +223,7 @@ int main(void)
         cmocka_unit_test(a_mismatch_excludes_until_restart_and_a_match_clears),
         cmocka_unit_test(
             whom_to_leave_out_are_the_doubted_and_the_excluded_and_a_doubt_is_young_for_a_while),
+        cmocka_unit_test(a_convict_is_one_for_ten_minutes_or_until_it_restarts),
         cmocka_unit_test(the_tables_have_caps),
         cmocka_unit_test(without_memory_remarks_are_lost_and_nothing_else),
     };
