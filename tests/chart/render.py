@@ -25,6 +25,12 @@ def find_helm():
                                       shutil.which("helm"))
 
 
+def find_helm4():
+    """$HELM4, else what `./dev chart --helm4` built; None without either."""
+    built = TOP / "build/tools/helm4/helm"
+    return os.environ.get("HELM4") or (str(built) if built.exists() else None)
+
+
 class RenderError(Exception):
     """helm refused; the text is what it said."""
 

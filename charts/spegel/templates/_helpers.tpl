@@ -127,6 +127,42 @@ resources:
   {{- end }}
 {{- end }}
 
+{{- define "spegel.ownEnv" -}}
+{{ include "spegel.nodeIpEnv" . }}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+# Every family, which POD_IP is not.
+- name: POD_IPS
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIPs
+- name: ZONE
+  {{- if .V.spegel.zone }}
+  value: {{ .V.spegel.zone | quote }}
+  {{- else }}
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.labels['topology.kubernetes.io/zone']
+  {{- end }}
+{{- end }}
+
+{{/*
+The registry's environment. What extraEnv names again takes the place of ours: of two of one name the
+last would count anyway, but server-side apply, which is what Helm 4 does, refuses two.
+*/}}
+{{- define "spegel.registryEnv" -}}
+{{- $extra := .V.extraEnv | default list }}
+{{- $names := list }}
+{{- range $extra }}{{ $names = append $names (get . "name") }}{{ end }}
+{{- $env := list }}
+{{- range include "spegel.ownEnv" . | fromYamlArray }}
+{{- if not (has (get . "name") $names) }}{{ $env = append $env . }}{{ end }}
+{{- end }}
+{{- toYaml (concat $env $extra) }}
+{{- end }}
+
 {{- define "spegel.configVolume" -}}
 - name: containerd-config
   hostPath:
