@@ -16,7 +16,7 @@ from .villain import Corrupter, Refuser
 
 STRIKES_AT = 0.4
 HEAD_START_S = 0.25  # of the one that is to lead
-ATTEMPTS = 6  # each layer that is wrong may cost one
+ATTEMPTS = 6  # without cold rollouts each layer that is wrong costs one
 HEAL_S = 40.0
 
 
@@ -278,9 +278,7 @@ FAULTS = {
     "arbiter partitioned": Fault(part_arbiter),
     "feeder frozen": Fault(freeze_feeder),
     "leader corrupts a layer": Fault(before=corrupt_layer, head_start=True),
-    # Each layer is fetched again, and more than once where the failure of one ends the download of
-    # the other.
-    "leader corrupts all": Fault(before=corrupt_all, head_start=True, upstream=3.0),
+    "leader corrupts all": Fault(before=corrupt_all, head_start=True),
     "upstream away for 5 s": Fault(cut_upstream_for_a_while),
     "upstream gone": Fault(kill_upstream, ends_in_failure=True),
     # containerd waits for ever, as without all this; the kubelet loses patience.
