@@ -141,7 +141,7 @@ struct map_node *map_next(const struct map *m, const struct map_node *after)
         if (after->next) {
             return after->next;
         }
-        i = (after->hash & (m->bucket_count - 1)) + 1;
+        i = (size_t)(after->hash & (m->bucket_count - 1)) + 1;
     }
     for (; i < m->bucket_count; i++) {
         if (m->buckets[i]) {

@@ -38,7 +38,7 @@ static void introduce(struct gossip *g)
     struct gossip_packet p;
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     (void)gossip_packet_about(g, &p, g->me);
-    size_t slots = g->members.slots, start = gossip_random(g) % slots, told = 0;
+    size_t slots = g->members.slots, start = (size_t)(gossip_random(g) % slots), told = 0;
     for (size_t i = 0; i < slots && told < INTRODUCED_TO; i++) {
         const struct gossip_member *m = g->members.by_slot[(start + i) % slots];
         if (m && m != g->me && m->tcp_only && gossip_member_is_live(m)) {
@@ -105,7 +105,7 @@ static bool whom_to_ask(struct gossip *g, struct gossip_addr *ret_registry,
                         struct gossip_addr *ret_gossip)
 {
     const struct gossip_addr *seed = g->exchange_with ? NULL : gossip_random_seed(g);
-    size_t slots = g->members.slots, start = gossip_random(g) % slots;
+    size_t slots = g->members.slots, start = (size_t)(gossip_random(g) % slots);
     struct gossip_member *m = gossip_members_get(&g->members, g->exchange_with);
     g->exchange_with = 0;
     for (size_t i = 0; i < slots && (!m || m == g->me || !gossip_member_is_live(m)); i++) {

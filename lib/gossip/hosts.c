@@ -52,7 +52,7 @@ size_t gossip_random_members(struct gossip *g, const struct gossip_member *excep
             ret_members[found++] = m;
         }
     }
-    size_t slots = g->members.slots, start = slots ? gossip_random(g) % slots : 0;
+    size_t slots = g->members.slots, start = slots ? (size_t)(gossip_random(g) % slots) : 0;
     for (size_t k = 0; k < slots && found == 0 && g->live > 1; k++) {
         struct gossip_member *m = g->members.by_slot[(start + k) % slots];
         if (m && m != g->me && m != except && gossip_member_is_live(m) && gossip_can_hear(g, m)) {

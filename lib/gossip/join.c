@@ -86,7 +86,7 @@ static void ping_seeds(struct gossip *g)
     /* Random ones: sorted-and-first makes hot spots. A walk from a random place with a random
      * stride would repeat; a few guesses of many, or all of few, do. */
     for (size_t i = 0; i < g->seed_count && asked < SEEDS_AT_ONCE; i++) {
-        size_t at = g->seed_count <= SEEDS_AT_ONCE ? i : gossip_random(g) % g->seed_count;
+        size_t at = g->seed_count <= SEEDS_AT_ONCE ? i : (size_t)(gossip_random(g) % g->seed_count);
         if (!seed_is_us(g, &g->seeds[at])) {
             gossip_ping_stranger(g, &g->seeds[at].addr);
             asked++;
@@ -96,7 +96,7 @@ static void ping_seeds(struct gossip *g)
 
 const struct gossip_addr *gossip_random_seed(struct gossip *g)
 {
-    size_t start = g->seed_count ? gossip_random(g) % g->seed_count : 0;
+    size_t start = g->seed_count ? (size_t)(gossip_random(g) % g->seed_count) : 0;
     for (size_t i = 0; i < g->seed_count; i++) {
         const struct gossip_seed *seed = &g->seeds[(start + i) % g->seed_count];
         if (!seed_is_us(g, seed)) {
@@ -225,7 +225,7 @@ static bool is_members_addr(const struct gossip *g, const struct gossip_addr *a)
 static void ping_one_stranger(struct gossip *g)
 {
     size_t slots = g->members.slots, all = slots + g->seed_count;
-    size_t start = gossip_random(g) % all;
+    size_t start = (size_t)(gossip_random(g) % all);
     for (size_t k = 0; k < all; k++) {
         size_t at = (start + k) % all;
         if (at < slots) {

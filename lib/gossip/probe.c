@@ -81,7 +81,7 @@ static bool shuffle(struct gossip *g)
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
         if (m != g->me && gossip_member_is_live(m) && gossip_can_hear(g, m)) {
-            size_t at = gossip_random(g) % (g->probe_count + 1);
+            size_t at = (size_t)(gossip_random(g) % (g->probe_count + 1));
             g->probe_order[g->probe_count++] = g->probe_order[at];
             g->probe_order[at] = m->slot;
         }

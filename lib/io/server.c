@@ -117,7 +117,7 @@ void server_set_limits(struct server *s, const struct server_limits *limits)
     struct rlimit descriptors;
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 &&
         s->limits.connections > descriptors.rlim_cur / DESCRIPTORS_PER_CONNECTION) {
-        s->limits.connections = descriptors.rlim_cur / DESCRIPTORS_PER_CONNECTION;
+        s->limits.connections = (size_t)(descriptors.rlim_cur / DESCRIPTORS_PER_CONNECTION);
     }
 }
 
