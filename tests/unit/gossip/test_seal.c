@@ -161,11 +161,12 @@ static void any_number_of_senders_is_heard_in_any_order_with_forgeries_between(v
     for (size_t i = 0; i < 20 * SENDERS; i++) {
         uint8_t body[40], sealed[80], out[40];
         random = random * 6364136223846793005u + 1442695040888963407u;
-        size_t who = (random >> 33) % (i % 2 ? SENDERS : 5), n = (random >> 40) % sizeof(body);
+        size_t who = (size_t)(random >> 33) % (i % 2 ? SENDERS : 5);
+        size_t n = (size_t)(random >> 40) % sizeof(body);
         const struct gossip_binding *binding = i % 3 ? &packet : &bound;
         memset(body, (int)i, sizeof(body));
         assert_int_equal(gossip_seal_write(senders[who], binding, body, n, sealed), 0);
-        size_t len = n + GOSSIP_SEAL_OVERHEAD_BYTES, at = 2 + (random >> 50) % (len - 2);
+        size_t len = n + GOSSIP_SEAL_OVERHEAD_BYTES, at = 2 + (size_t)(random >> 50) % (len - 2);
         if (i % 4 == 0) {
             sealed[at] ^= 1;
             assert_int_equal(open_bytes(s, binding, sealed, len, out), -EBADMSG);

@@ -277,7 +277,7 @@ static void a_lease_survives_its_arbiter(void **state)
         gossip_swarm_arbiters(t.core[0], key, ids);
     }
     town_run(&t, 2);
-    assert_true(lease_at(ids[0] - 0x100, key, &view));
+    assert_true(lease_at((size_t)(ids[0] - 0x100), key, &view));
     assert_int_equal(view.leader, id_of(0));
     town_done(&t);
 }
