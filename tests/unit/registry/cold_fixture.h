@@ -210,6 +210,36 @@ static inline void run_for(struct rollout *r, unsigned ms)
     (void)loop_run_until(r->loop, is_quiet, NULL, ms);
 }
 
+/* Until the follower's question has been answered, and it said whom it follows. */
+static inline bool follower_follows(void *arg)
+{
+    const struct rollout *r = arg;
+    for (size_t i = 0; i < r->flight_count; i++) {
+        if (r->flight_of[i] == &r->follower && r->flights[i].parent) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline void run_until_it_follows(struct rollout *r)
+{
+    assert_true(loop_run_until(r->loop, follower_follows, r, 10000));
+}
+
+/* Of one parent, once. Where this process is not scheduled for LIMIT_NO_PROGRESS_MS, both sites
+ * seem silent to each other: then the arbiter is asked again whether to stay, and says so. */
+static inline void assert_asked_for_one_parent(const struct rollout *r)
+{
+    assert_true(r->want_count >= 1 && r->wants[0].failed_count == 0);
+    for (size_t i = 1; i < r->want_count; i++) {
+        enum gossip_swarm_fault fault = r->wants[i].failed[0].fault;
+        assert_true(r->wants[i].failed_count == 1 && r->wants[i].failed[0].id == PARENT);
+        assert_true(fault == GOSSIP_FAULT_STALLED || fault == GOSSIP_FAULT_SLOW);
+    }
+    assert_int_equal(cold_counters(r->follower.cold)->switched, 0);
+}
+
 /* The parent's containerd asks, is sent upstream, and begins. */
 static inline void parent_begins(struct rollout *r, const char *total)
 {

@@ -176,7 +176,7 @@ static void outsiders_are_told_404_and_take_no_place(void **state)
     parent_commits(r);
     follower_finishes(r);
     assert_whole(r);
-    assert_int_equal(r->want_count, 1); /* fed at once */
+    assert_asked_for_one_parent(r); /* and fed at once */
 }
 
 /* --- leaving --- */
