@@ -16,8 +16,8 @@ struct http_response {
     char content_type[128];
     char docker_content_digest[80];
     char spegel_origin[16]; /* X-Spegel-Origin; registry/feed.h */
-    bool content_encoded;  /* Content-Encoding other than identity: refused */
-    int64_t retry_after_s; /* -1 when absent */
+    bool content_encoded;   /* Content-Encoding other than identity: refused */
+    int64_t retry_after_s;  /* -1 when absent */
 };
 
 struct http_response_parser;
