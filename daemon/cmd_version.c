@@ -9,19 +9,29 @@
 #define SPEGEL_COMMIT "unknown"
 #endif
 
-/* The names Go has for architectures, which is what readers of this output compare with. */
-static const char *go_architecture(const char *machine)
+/* What this was built for, which need not be what the kernel is: 32-bit programs run on 64-bit ones. The
+ * names are Go's, which readers of this output compare with. */
+static const char *go_architecture(void)
 {
-    static const char *const names[][2] = {
-        {"x86_64", "amd64"}, {"aarch64", "arm64"},   {"armv7l", "arm"},      {"armv6l", "arm"},
-        {"i686", "386"},     {"riscv64", "riscv64"}, {"ppc64le", "ppc64le"}, {"s390x", "s390x"},
-    };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!strcmp(machine, names[i][0])) {
-            return names[i][1];
-        }
-    }
-    return machine;
+#if defined __x86_64__
+    return "amd64";
+#elif defined __aarch64__
+    return "arm64";
+#elif defined __arm__
+    return "arm";
+#elif defined __i386__
+    return "386";
+#elif defined __riscv && __riscv_xlen == 64
+    return "riscv64";
+#elif defined __powerpc64__ && defined __LITTLE_ENDIAN__
+    return "ppc64le";
+#elif defined __s390x__
+    return "s390x";
+#else
+    static struct utsname machine;
+    (void)uname(&machine);
+    return machine.machine;
+#endif
 }
 
 /* PRETTY_NAME of os-release(5), "unknown" where there is none. */
@@ -82,8 +92,7 @@ int cmd_version(const struct version_options *options)
         char distro[256];
         struct utsname machine = {0};
         read_distro(distro, sizeof distro);
-        (void)uname(&machine);
-        print_json(distro, go_architecture(machine.machine));
+        print_json(distro, go_architecture());
     } else {
         printf("spegel version %s %s\n", SPEGEL_VERSION, SPEGEL_COMMIT);
     }
