@@ -19,6 +19,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import lab  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "timed: asserts how long something takes, or another limit "
+                            "that a busy machine misses: nothing may run beside it")
+
+
 @pytest.fixture(scope="session")
 def real_network():
     """Skips where network namespaces cannot be made."""
@@ -44,7 +49,7 @@ def any_containerd(request, real_network):
     return binaries
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def installed_containerd(real_network):
     """Debian 12's containerd."""
     binaries = lab.versions.find("1.6")

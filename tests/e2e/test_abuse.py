@@ -238,6 +238,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_leaves_nothing_behind(node
     assert node.daemon.metric("spegel_http_streams") == 0
 
 
+@pytest.mark.timed
 def test_a_slow_head_is_closed_and_counted(node):
     before = node.daemon.metric("spegel_http_refused_total", reason="slow_head")
     with Raw(node, timeout_s=30) as raw:
@@ -262,6 +263,10 @@ def test_a_slow_head_is_closed_and_counted(node):
 
 
 def test_refusals_are_counted(node):
+    for bytes_sent in (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", get("/v2/", "X: " + "x" * 20_000 + "\r\n"),
+                       get("/v2/", "Content-Length: 5\r\n"), get("/v2/../etc/passwd")):
+        with Raw(node) as raw:
+            assert raw.send(bytes_sent).reply()
     metrics = node.daemon.metrics()
     for reason in ("bad_request", "head_too_large", "target_too_long", "with_body", "bad_path",
                    "bad_method"):
@@ -303,6 +308,7 @@ def slow_connections(client, address, count):
             s.close()
 
 
+@pytest.mark.timed
 def test_three_thousand_slow_connections_disturb_no_request(node):
     with file_limit(SLOW_CONNECTIONS + 2000):
         with slow_connections(node.client, node.ip, SLOW_CONNECTIONS):
@@ -318,6 +324,7 @@ def test_three_thousand_slow_connections_disturb_no_request(node):
             assert node.daemon.open_files() < 5000
 
 
+@pytest.mark.timed
 def test_three_thousand_slow_connections_disturb_no_pull(built_daemon, installed_containerd):
     with lab.Lab(nodes=2) as l, file_limit(2 * SLOW_CONNECTIONS + 2000):
         image = images.image(layers=2, layer_mb=2)
@@ -337,6 +344,7 @@ def test_three_thousand_slow_connections_disturb_no_pull(built_daemon, installed
         assert_seconds(seconds, undisturbed_s + 0.5, f"{undisturbed_s:.2f} s undisturbed; now")
 
 
+@pytest.mark.timed
 def test_memory_stays_bounded_while_many_read_slowly(node):
     if untimed():
         pytest.skip("memory is measured on the release build")

@@ -11,6 +11,25 @@ from lab.node import MIRROR
 
 pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
 
+WRITE = ["--write-configuration", "--mirror-targets", MIRROR, "--containerd-registry-config-path",
+         "{certs_d}"]
+
+# What is replaced in a node's containerd's configuration, the arguments of its daemon, and what it
+# says: (message, fix), None if nothing.
+NODES = {
+    "discards": ("discard_unpacked_layers = false", "discard_unpacked_layers = true", [],
+                 ("discards layers", '[plugins."io.containerd.grpc.v1.cri".containerd] '
+                  "discard_unpacked_layers = false")),
+    "no-path": ('config_path = "{certs_d}"', "", [],
+                ("reads no hosts.toml", '[plugins."io.containerd.grpc.v1.cri".registry] '
+                 'config_path = "/etc/containerd/certs.d"')),
+    "elsewhere": ('config_path = "{certs_d}"', 'config_path = "/etc/elsewhere"', WRITE,
+                  ("elsewhere than it is written", "config_path")),
+    "well": ("version = 2", "version = 2", WRITE, None),
+    "never-asks": ("version = 2", "version = 2", [], None),
+}
+SAYS_SOMETHING = [name for name, (_, _, _, says) in NODES.items() if says]
+
 
 def warnings(node):
     """(message, fix) of the warnings that come with one."""
@@ -19,8 +38,8 @@ def warnings(node):
             if line["level"] == "WARN" and "fix" in line]
 
 
-def start_with(opened, find, replacement, args=()):
-    """A node whose containerd's configuration was changed before its start; its warnings."""
+def add_node(opened, find, replacement, args):
+    """A node whose containerd's configuration is changed before its start."""
     node = opened.add_node(start=False)
     with open(node.containerd.config_path, encoding="utf-8") as f:
         text = f.read()
@@ -29,48 +48,50 @@ def start_with(opened, find, replacement, args=()):
     with open(node.containerd.config_path, "w", encoding="utf-8") as f:
         f.write(text.replace(find, replacement))
     node.daemon.args += [a.format(certs_d=node.containerd.certs_d) for a in args]
-    opened.start()
     return node
 
 
-WRITE = ["--write-configuration", "--mirror-targets", MIRROR, "--containerd-registry-config-path",
-         "{certs_d}"]
+class Scene:
+    """A node for each name, all started at once: what is waited for is waited for once."""
+
+    def __init__(self, opened):
+        self.lab = opened
+        self.nodes = {name: add_node(opened, *how[:3]) for name, how in NODES.items()}
+        opened.start()
+        self._begun = time.monotonic()
+
+    def wait_age(self, seconds):
+        """Returns once the daemons have run for so long."""
+        time.sleep(max(0.0, self._begun + seconds - time.monotonic()))
 
 
-@pytest.mark.parametrize("find, replacement, args, message, fix", [
-    ("discard_unpacked_layers = false", "discard_unpacked_layers = true", [],
-     "discards layers", '[plugins."io.containerd.grpc.v1.cri".containerd] '
-     "discard_unpacked_layers = false"),
-    ('config_path = "{certs_d}"', "", [], "reads no hosts.toml",
-     '[plugins."io.containerd.grpc.v1.cri".registry] config_path = "/etc/containerd/certs.d"'),
-    ('config_path = "{certs_d}"', 'config_path = "/etc/elsewhere"', WRITE,
-     "elsewhere than it is written", "config_path"),
-], ids=["discards", "no-path", "elsewhere"])
-def test_a_setting_that_keeps_nodes_from_sharing_is_named_with_its_fix(find, replacement, args,
-                                                                      message, fix):
-    with lab.Lab(nodes=0, upstream=False) as l:
-        node = start_with(l, find, replacement, args)
-        l.settle(lambda: warnings(node), 15, "a warning")
-        [(said, how)] = warnings(node)
-        assert message in said and fix in how
-        time.sleep(5)
-        assert len(warnings(node)) == 1, "once"
+@pytest.fixture(scope="module")
+def scene(built_daemon, installed_containerd):
+    with lab.Lab(nodes=0, mirror=False) as l:
+        yield Scene(l)
 
 
-def test_where_all_is_well_nothing_is_said():
-    with lab.Lab(nodes=0, upstream=False) as l:
-        node = start_with(l, "version = 2", "version = 2", WRITE)
-        time.sleep(8)
-        assert warnings(node) == []
+@pytest.mark.parametrize("name", SAYS_SOMETHING)
+def test_a_setting_that_keeps_nodes_from_sharing_is_named_with_its_fix(scene, name):
+    node, (message, fix) = scene.nodes[name], NODES[name][3]
+    scene.lab.settle(lambda: warnings(node), 15, "a warning")
+    [(said, how)] = warnings(node)
+    assert message in said and fix in how
 
 
-def test_images_that_come_though_containerd_never_asks_are_told_once():
-    with lab.Lab(nodes=1, mirror=False) as l:
-        node = l.nodes[0]
-        time.sleep(13)  # what comes earlier says nothing
-        node.pull(l.push(images.image(layers=1, layer_mb=1)))
-        time.sleep(20)
-        assert warnings(node) == [], "not before containerd had the time to ask"
-        l.settle(lambda: warnings(node), 30, "the warning")
-        [(said, how)] = warnings(node)
-        assert "has never asked this mirror" in said and "config_path" in how
+def test_what_was_said_is_not_said_again_and_where_all_is_well_nothing_is(scene):
+    scene.wait_age(10)
+    for name in (*SAYS_SOMETHING, "well"):
+        said = warnings(scene.nodes[name])
+        assert len(said) == (name != "well"), (name, said)
+
+
+def test_images_that_come_though_containerd_never_asks_are_told_once(scene):
+    node = scene.nodes["never-asks"]
+    scene.wait_age(13)  # what comes earlier says nothing
+    node.pull(scene.lab.push(images.image(layers=1, layer_mb=1)))
+    time.sleep(20)
+    assert warnings(node) == [], "not before containerd had the time to ask"
+    scene.lab.settle(lambda: warnings(node), 30, "the warning")
+    [(said, how)] = warnings(node)
+    assert "has never asked this mirror" in said and "config_path" in how

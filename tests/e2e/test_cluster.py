@@ -12,6 +12,8 @@ from support import untimed
 SLACK_MS = 1000
 TIMES_AS_LONG = 1.5
 
+pytestmark = pytest.mark.timed
+
 
 def assert_as_simulated(part, loss, measured):
     for row in prediction.rows(part, loss, measured):

@@ -22,7 +22,7 @@ LAYER_MB = 5
 FAULT_COST_S = 3.0
 UNDER_WAY_BYTES = 3_000_000  # both layers have begun, most is still to come
 
-pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
+pytestmark = [pytest.mark.timed, pytest.mark.usefixtures("built_daemon", "installed_containerd")]
 
 
 class Scene:

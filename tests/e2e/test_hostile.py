@@ -130,6 +130,7 @@ def assert_well(node, answers):
     assert node.daemon.metric("spegel_loop_delay_max_seconds") < LOOP_LATE_S
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
 def test_it_is_counted_and_costs_nobody_anything(besieged, case):
     before, before_kib = besieged.daemon.metrics(), kib(besieged)
@@ -163,6 +164,7 @@ def test_a_flood_of_joins_stops_at_the_cap_on_members(besieged):
     assert besieged.get("/v2/").status == 200
 
 
+@pytest.mark.timed
 def test_sets_that_never_end_are_cut_off_and_look_ups_do_not_wait_for_them(besieged):
     before_kib = kib(besieged)
     with Answers(besieged) as answers:
@@ -235,6 +237,7 @@ def test_bulk_is_denied_without_the_key_and_counted(besieged):
     assert besieged.daemon.metric("spegel_gossip_served_total", answer="denied") >= 8
 
 
+@pytest.mark.timed
 def test_a_snapshot_that_never_ends_costs_its_cap_for_a_moment_and_no_more(site):
     """The one whom a daemon bootstraps from sends without end: its memory returns, and it is ready
     all the same, without a view."""

@@ -98,6 +98,7 @@ def test_a_body_cut_short_goes_on_in_the_same_file_which_becomes_the_blob(puller
     assert_holds(puller, reference, image)
 
 
+@pytest.mark.timed
 def test_after_a_pull_that_fails_the_ingest_is_unlinked_within_a_second(puller, image):
     reference, digest = push(puller, image), layer(image)
     with ScriptedMirror(puller, empty_answers(digest, image.blob(digest))) as mirror:

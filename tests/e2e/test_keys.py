@@ -189,6 +189,7 @@ def test_only_holders_of_the_key_see_each_other(tmp_path):
         assert not knows_members(without, 1)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("secret", [False, True], ids=["file", "secret"])
 def test_a_rotation_as_documented_loses_nobody(tmp_path, secret):
     layout = Layout(tmp_path / "store")
@@ -213,6 +214,7 @@ def test_a_rotation_as_documented_loses_nobody(tmp_path, secret):
                  "the image to be known")
 
 
+@pytest.mark.timed
 def test_a_cluster_without_keys_gets_one_and_loses_nobody(tmp_path):
     with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
         nodes = [add_node(l, tmp_path) for _ in range(3)]
@@ -244,6 +246,7 @@ def test_a_change_that_skips_a_step_is_seen(tmp_path):
         assert all(dropped(n) > 0 for n in nodes)
 
 
+@pytest.mark.timed
 def test_a_bad_new_file_changes_nothing_and_is_said_once(tmp_path):
     with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
         nodes = [add_node(l, tmp_path, OLD) for _ in range(2)]

@@ -137,6 +137,7 @@ def test_hosts_reach_each_other_over_both_address_families(two_hosts):
     assert web.request(client, f"http://[{server.ip6}]/").status == 200
 
 
+@pytest.mark.timed
 def test_a_shaped_link_takes_its_wire_time_and_counts_its_bytes(two_hosts):
     client, server = two_hosts
     server.link.shape(40)

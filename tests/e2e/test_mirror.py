@@ -63,6 +63,7 @@ def test_one_node_pulls_from_upstream_and_the_others_from_it():
                    for n in l.nodes) >= len(others) * image.size_bytes
 
 
+@pytest.mark.timed
 def test_tags_and_digests_are_pulled_while_the_upstream_is_cut():
     with lab.Lab(nodes=3) as l:
         image = small()
@@ -174,6 +175,7 @@ def test_tags_resolved_upstream_are_fresh_and_their_blobs_come_from_peers():
         assert l.nodes[1].containerd.services.images()[reference] == new.digest
 
 
+@pytest.mark.timed
 def test_a_removed_image_is_withdrawn_and_what_it_shares_stays():
     with lab.Lab(nodes=2) as l:
         image = small()
@@ -201,6 +203,7 @@ def test_a_removed_image_is_withdrawn_and_what_it_shares_stays():
 # --- the cluster ---
 
 
+@pytest.mark.timed
 def test_a_pulled_image_is_known_everywhere_within_a_second():
     with lab.Lab(nodes=4) as l:
         wait_members(l)
@@ -211,6 +214,7 @@ def test_a_pulled_image_is_known_everywhere_within_a_second():
             assert_seconds(wait_known(l, reference, image), 1.0, "known everywhere")
 
 
+@pytest.mark.timed
 def test_a_killed_node_is_not_chosen_after_five_seconds():
     with lab.Lab(nodes=3) as l:
         image = small()
@@ -227,6 +231,7 @@ def test_a_killed_node_is_not_chosen_after_five_seconds():
                 assert_seconds(reply.head_s, 0.2, "a miss")
 
 
+@pytest.mark.timed
 def test_a_late_joiner_is_ready_within_a_second_and_knows_everything():
     with lab.Lab(nodes=3) as l:
         wait_members(l)
@@ -260,6 +265,7 @@ def test_a_lone_node_is_ready_and_mirrors_what_it_holds():
         assert knows(l.nodes[0], reference, small())
 
 
+@pytest.mark.timed
 def test_a_node_whose_peers_do_not_answer_is_ready_all_the_same():
     with lab.Lab(nodes=0) as l:
         node = l.add_node(start=False)
@@ -270,6 +276,7 @@ def test_a_node_whose_peers_do_not_answer_is_ready_all_the_same():
         assert_seconds(time.monotonic() - begun, 3.5, "ready with nobody there")
 
 
+@pytest.mark.timed
 def test_a_restarted_daemon_shares_what_its_node_holds_and_learns_the_rest():
     with lab.Lab(nodes=3) as l:
         mine, theirs = small(), small(seed=2)
@@ -422,6 +429,7 @@ def test_odd_records_in_containerd_do_not_keep_the_rest_from_being_shared():
 # --- speed ---
 
 
+@pytest.mark.timed
 def test_eight_nodes_in_turn_cost_the_upstream_one_image_and_little_time():
     with lab.Lab(nodes=8, upstream_mbit=100, node_mbit=400) as l:
         image = images.image(layers=4, layer_mb=32e6 / 4 / images.MEGABYTE)

@@ -55,6 +55,7 @@ def assert_says_that_it_leaves(node):
     assert body["contents_listed"] and body["cluster_joined"], "leaving is all that is wrong"
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_running_streams_end_before_the_daemon_does(layout_node, number):
     node = layout_node
@@ -85,6 +86,7 @@ def test_running_streams_end_before_the_daemon_does(layout_node, number):
     node.daemon.stop()  # so that the lab knows that it was asked to end
 
 
+@pytest.mark.timed
 def test_who_chose_a_node_just_before_it_leaves_is_still_served(layout_node):
     node = layout_node
     node.daemon.signal(signal.SIGTERM)
@@ -99,6 +101,7 @@ def test_who_chose_a_node_just_before_it_leaves_is_still_served(layout_node):
     node.daemon.stop()
 
 
+@pytest.mark.timed
 def test_a_second_signal_ends_it_at_once(layout_node):
     node = layout_node
     connection, reply = web.open_url(node.client, node.blob_url)
@@ -113,6 +116,7 @@ def test_a_second_signal_ends_it_at_once(layout_node):
     connection.close()
 
 
+@pytest.mark.timed
 def test_a_node_that_leaves_is_forgotten_at_once(tmp_path):
     layout = Layout(tmp_path / "store")
     _, manifest = layout.image("example.com/app:v1", [BLOB])
@@ -130,6 +134,7 @@ def test_a_node_that_leaves_is_forgotten_at_once(tmp_path):
             assert json.loads(reply.body)["errors"][0]["detail"]["attempts"] == []
 
 
+@pytest.mark.timed
 def test_an_idle_daemon_ends_at_once_and_says_only_json():
     with lab.Lab(nodes=1, upstream=False, containerd=False) as l:
         daemon = l.nodes[0].daemon

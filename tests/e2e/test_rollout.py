@@ -150,6 +150,7 @@ def test_a_node_that_joins_later_follows_too(opened, image):
     assert times_upstream(outflow, image) <= ABOUT_ONCE
 
 
+@pytest.mark.timed
 def test_a_client_that_downloads_nowhere_neither_leads_for_ever_nor_hangs_others(opened, image):
     """curl on a node looks like its containerd; what it gets nobody can be fed from."""
     reference = opened.push(image)

@@ -42,7 +42,7 @@ WITHOUT_S = {
     "gossip loses 30 %": 10.5,
 }
 
-pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
+pytestmark = [pytest.mark.timed, pytest.mark.usefixtures("built_daemon", "installed_containerd")]
 
 
 @pytest.mark.parametrize("name", rollout_faults.FAULTS)

@@ -12,6 +12,8 @@ FOUND_S = 10  # to find and to be found; the rest of the waits is slack for a bu
 PATIENCE_S = 30
 DROP = (("INPUT", "-i"), ("OUTPUT", "-o"))
 
+pytestmark = pytest.mark.timed
+
 
 def block(node):
     for chain, direction in DROP:

@@ -49,6 +49,7 @@ def test_pulls_in_turn_and_offline(later_containerd):
         assert_holds(third, multi, own)
 
 
+@pytest.mark.timed
 def test_a_restart_under_the_daemon_and_a_collection(later_containerd):
     with lab.Lab(nodes=2, binaries=later_containerd) as l:
         old, new = small(), small(seed=3)
@@ -73,6 +74,7 @@ def test_a_restart_under_the_daemon_and_a_collection(later_containerd):
         assert_holds(other, old_name, old)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("another", [1, 0], ids=["another holder", "no other"])
 def test_the_sending_peer_is_killed_in_the_middle_of_a_body(later_containerd, another):
     with lab.Lab(nodes=3, binaries=later_containerd) as l:
