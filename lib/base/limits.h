@@ -120,6 +120,12 @@
 #define LIMIT_GOSSIP_SEEDS 4096
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
+#define LIMIT_GOSSIP_SERVED_BYTES (128 * 1024 * 1024) /* bodies built for others, all together */
+#define LIMIT_GOSSIP_SERVINGS 64    /* answers with such bodies at once; then 503 */
+#define LIMIT_GOSSIP_SERVE_MS 15000 /* from the request to the last byte read */
+#define LIMIT_GOSSIP_BUILD_EARLY                                                                   \
+    1024                        /* keys that change while one is built; then without their         \
+                                   holders' sets */
 #define LIMIT_GOSSIP_ZONES 128  /* names kept; members of others have none */
 #define LIMIT_GOSSIP_CALLERS 32 /* exchanges answered between two steps; then 503 */
 #define LIMIT_GOSSIP_FETCHES 4  /* open at once */

@@ -65,6 +65,7 @@ static int apply_one(struct gossip *g, struct gossip_member *m, const struct gos
 {
     for (size_t i = 0; i < c->count; i++) {
         const struct gossip_op *op = &c->ops[i];
+        gossip_build_before(g, op->key, m->slot);
         int done = op->del ? gossip_index_remove(g->index, op->key, m->slot)
                            : gossip_index_add(g->index, op->key, m->slot);
         if (done < 0) {

@@ -25,6 +25,7 @@ void gossip_want_nothing(struct gossip *g, struct gossip_member *m)
 
 void gossip_drop_set(struct gossip *g, struct gossip_member *m)
 {
+    gossip_build_clears(g, m->slot);
     if (m->count > 0 || m->taking) {
         gossip_index_clear(g->index, m->slot);
     }
@@ -66,6 +67,7 @@ void gossip_local_change(struct gossip *g, const uint64_t *keys, size_t count, b
     }
     for (size_t i = 0; i < count; i++) {
         int done = 0;
+        gossip_build_before(g, keys[i], me->slot);
         if (del) {
             done = gossip_index_remove(g->index, keys[i], me->slot);
         } else if (me->count < LIMIT_GOSSIP_LOCAL_KEYS) {

@@ -90,6 +90,9 @@ static int build(struct gossip *g, const struct gossip_config *config)
 {
     list_init(&g->suspects);
     list_init(&g->behind);
+    list_init(&g->builds);
+    list_init(&g->built);
+    list_init(&g->servings);
     for (size_t i = 0; i < GOSSIP_TRANSMISSIONS; i++) {
         list_init(&g->rumours[i]);
     }
@@ -159,6 +162,7 @@ void gossip_free(struct gossip *g)
     gossip_swarm_free(g);
     gossip_badges_free(g);
     gossip_take_free(g);
+    gossip_serve_free(g);
     gossip_members_done(&g->members);
     gossip_changes_done(&g->changes);
     gossip_index_free(g->index);
@@ -285,7 +289,11 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     g->effects = effects;
     gossip_probe_late(g);
     hear_event(g, event);
-    gossip_take_tick(g);
+    if (g->take && g->take_ms != g->now_ms) { /* however many packets come within it */
+        g->take_ms = g->now_ms;
+        gossip_take_tick(g);
+    }
+    gossip_serve_tick(g);
     gossip_identity_tick(g);
     gossip_membership_tick(g);
     gossip_probe_tick(g);
@@ -300,7 +308,7 @@ void gossip_step(struct gossip *g, const struct gossip_event *event, struct goss
     wake_ms = sooner(wake_ms, sooner(gossip_identity_wake_ms(g), gossip_fetch_wake_ms(g)));
     wake_ms = sooner(wake_ms, sooner(gossip_swarm_wake_ms(g), g->flush_ms));
     wake_ms = sooner(wake_ms, sooner(gossip_exchange_wake_ms(g), g->now_ms + WAKE_MAX_MS));
-    wake_ms = g->take ? g->now_ms : wake_ms;
+    wake_ms = g->take || !list_empty(&g->builds) ? g->now_ms : wake_ms;
     g->wake_ms = wake_ms > g->now_ms ? wake_ms : g->now_ms + 1;
     effects->wake_at_ms = g->wake_ms;
     g->effects = NULL;

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define GOSSIP_AUTH_HEADER "X-Spegel-Auth"
 #define GOSSIP_PATH_PREFIX                                                                         \
@@ -103,6 +104,8 @@ struct gossip_event {
             int status; /* 0: the whole body of a 200; else negative errno, -EFBIG over max_bytes */
             const uint8_t *bytes; /* NULL unless status is 0 */
             size_t len;
+            struct buf *owner; /* of these bytes, if the core may take it over and leave an empty
+                                  one; NULL: it copies them */
         } fetched;
         struct {
             const struct gossip_addr *addrs; /* with the UDP port to ask */
@@ -260,11 +263,29 @@ void gossip_swarm_stats(const struct gossip *core, struct gossip_swarm_stats *re
 
 /* --- bulk, over HTTP --- */
 
-/* Answers GET <path> under GOSSIP_PATH_PREFIX; then step a TICK: the asker may have told news.
- * `auth` is the request's X-Spegel-Auth, NULL when absent. Appends the sealed body to `body`
- * (application/octet-stream). 0; -EACCES: not from a holder of the cluster key (403); -ENOENT: no
- * such path or member (404); -EAGAIN: not now (503, Retry-After: 1); -ENOBUFS, -ENOMEM: does not
- * fit (503). */
+/* The answer to one GET <path> under GOSSIP_PATH_PREFIX. It is begun, built by gossip_step in
+ * slices of well under a millisecond, at most one a millisecond, and then read, sealed as it is
+ * read. Its owner ends it, in any of these states and also after gossip_free. What it costs in
+ * memory, and how many there may be, is in base/limits.h (LIMIT_GOSSIP_SERVED_BYTES, _SERVINGS,
+ * _SERVE_MS). */
+struct gossip_serving;
+
+/* `auth` is the request's X-Spegel-Auth, NULL when absent. Then step a TICK: the asker may have
+ * told news. 0; -EACCES: not from a holder of the cluster key (403); -ENOENT: no such path (404);
+ * -EAGAIN: not now (503, Retry-After: 1); -EPROTO, -ENOBUFS, -ENOMEM (503). */
+int gossip_serve_begin(struct gossip *core, const char *path, const char *auth,
+                       struct gossip_serving **ret_serving);
+/* -EINPROGRESS: look again after the next step, which is due within a millisecond; 0 with the
+ * length of the body (application/octet-stream); -ENOENT: no such member (404); else it came to
+ * nothing (503). */
+int gossip_serving_ready(const struct gossip_serving *s, size_t *ret_bytes);
+/* The next up to n bytes of the body, some 64 kB at most. How many, 0 at its end; -ETIMEDOUT: it
+ * has been too long; -ESHUTDOWN, -EIO. Not while it is in progress. */
+#define GOSSIP_SERVING_READ_MIN_BYTES 32 /* n is at least this, or all that is left */
+ssize_t gossip_serving_read(struct gossip_serving *s, uint8_t *out, size_t n);
+void gossip_serving_end(struct gossip_serving *s); /* NULL is fine */
+
+/* All of it at once, appended to `body`, for those who have nothing else to do: as the above. */
 int gossip_serve(struct gossip *core, const char *path, const char *auth, struct buf *body);
 
 /* --- figures for /metrics and /debug --- */

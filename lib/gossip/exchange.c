@@ -292,10 +292,11 @@ static int append_about(struct gossip *g, const struct gossip_member *m, struct 
     return buf_append(b, p.body, p.w.len);
 }
 
-int gossip_exchange_build(struct gossip *g, const uint8_t *asked, size_t n, uint64_t asker,
-                          struct buf *b)
+int gossip_exchange_begin(struct gossip *g, const uint8_t *asked, size_t n, uint64_t asker,
+                          struct gossip_build **ret_build)
 {
     struct gossip_reader r;
+    struct gossip_build *b;
     uint8_t head[6] = {FORMAT};
     gossip_reader_init(&r, asked, n);
     int error = read_caller(g, &r, asker);
@@ -304,60 +305,73 @@ int gossip_exchange_build(struct gossip *g, const uint8_t *asked, size_t n, uint
         gossip_reader_left(&r) < (size_t)4 << bits) {
         return error ? error : -EPROTO;
     }
+    error = gossip_build_new(GOSSIP_FOR_EXCHANGE, &b);
+    if (error) {
+        return error;
+    }
     bool any;
-    uint8_t *wanted = differing(g, &r, bits, &any);
+    b->asker = asker;
+    b->slots = g->members.slots;
+    b->wanted = differing(g, &r, bits, &any);
     if (any && g->udp == GOSSIP_UDP_BLOCKED) {
         g->exchange_with = asker; /* what it knows better, only asking it tells */
     }
     head[1] = !any;
-    error = wanted ? buf_append(b, head, sizeof(head)) : -ENOMEM;
-    size_t start = b->len;
-    GOSSIP_MEMBERS_EACH(m, &g->members)
-    {
-        bool about_asker = m->id == asker && m->state != GOSSIP_ALIVE;
-        bool departed = wanted && wanted[m->slot] && !gossip_member_is_live(m);
-        bool sign = wanted && !wanted[m->slot] && m->tcp_only && m->state == GOSSIP_ALIVE;
-        if (error == 0 && (about_asker || departed || (sign && m->id != asker))) {
-            error = append_about(g, m, b);
-        }
-        if (wanted && m->id == asker) {
-            wanted[m->slot] = 0; /* it knows its own set best */
-        }
+    error = b->wanted ? buf_append(&b->plain, head, sizeof(head)) : -ENOMEM;
+    if (error) {
+        gossip_build_free(b);
+        return error;
     }
-    if (error == 0) {
-        gossip_store32((uint8_t *)b->data + start - 4, (uint32_t)(b->len - start));
-        error = gossip_snapshot_build_some(g, wanted, b);
+    *ret_build = b;
+    return 0;
+}
+
+int gossip_exchange_about(struct gossip *g, struct gossip_build *b, const struct gossip_member *m)
+{
+    uint8_t *wanted = &b->wanted[m->slot];
+    bool about_asker = m->id == b->asker && m->state != GOSSIP_ALIVE;
+    bool departed = *wanted && !gossip_member_is_live(m);
+    bool sign = !*wanted && m->tcp_only && m->state == GOSSIP_ALIVE;
+    if (m->id == b->asker) {
+        *wanted = 0; /* it knows its own set best */
     }
-    free(wanted);
-    return error;
+    return about_asker || departed || (sign && m->id != b->asker) ? append_about(g, m, &b->plain)
+                                                                  : 0;
+}
+
+int gossip_exchange_build(struct gossip *g, const uint8_t *asked, size_t n, uint64_t asker,
+                          struct buf *ret_body)
+{
+    struct gossip_build *b;
+    int error = gossip_exchange_begin(g, asked, n, asker, &b);
+    return error ? error : gossip_build_whole(g, b, ret_body);
 }
 
 /* --- the answer --- */
 
-static int hear_messages(struct gossip *g, struct gossip_reader *r, uint64_t teller)
+int gossip_exchange_hear_one(struct gossip *g, uint64_t teller, struct gossip_reader *messages)
 {
     struct gossip_reader fields;
+    struct gossip_alive alive;
+    struct gossip_accusation a;
     uint8_t type;
-    int got;
-    while ((got = gossip_read_message(r, &type, &fields)) == 1) {
-        struct gossip_alive alive;
-        struct gossip_accusation a;
-        if (type == GOSSIP_MSG_ALIVE && gossip_alive_read(&fields, &alive) == 0) {
-            gossip_hear_alive(g, &alive, teller);
-        } else if ((type == GOSSIP_MSG_SUSPECT || type == GOSSIP_MSG_DEAD ||
-                    type == GOSSIP_MSG_LEFT) &&
-                   gossip_accusation_read(&fields, &a) == 0 &&
-                   (type != GOSSIP_MSG_SUSPECT || a.id == g->me->id)) {
-            gossip_hear_accusation(g, (enum gossip_message)type, &a);
-        }
+    int got = gossip_read_message(messages, &type, &fields);
+    if (got != 1) {
+        return got;
     }
-    return got;
+    if (type == GOSSIP_MSG_ALIVE && gossip_alive_read(&fields, &alive) == 0) {
+        gossip_hear_alive(g, &alive, teller);
+    } else if ((type == GOSSIP_MSG_SUSPECT || type == GOSSIP_MSG_DEAD || type == GOSSIP_MSG_LEFT) &&
+               gossip_accusation_read(&fields, &a) == 0 &&
+               (type != GOSSIP_MSG_SUSPECT || a.id == g->me->id)) {
+        gossip_hear_accusation(g, (enum gossip_message)type, &a);
+    }
+    return 1;
 }
 
-int gossip_exchange_hear(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n,
-                         size_t *ret_snapshot_at, bool *ret_believing)
+int gossip_exchange_read(const uint8_t *bytes, size_t n, struct gossip_exchange *ret_exchange)
 {
-    struct gossip_reader r, messages;
+    struct gossip_reader r;
     gossip_reader_init(&r, bytes, n);
     uint8_t format = gossip_read8(&r);
     bool same = gossip_read8(&r) == 1;
@@ -366,14 +380,16 @@ int gossip_exchange_hear(struct gossip *g, uint64_t teller, const uint8_t *bytes
     if (r.failed || format != FORMAT) {
         return -EPROTO;
     }
-    gossip_reader_init(&messages, at, message_bytes);
-    if (hear_messages(g, &messages, teller)) {
-        return -EPROTO;
-    }
+    ret_exchange->same = same;
+    gossip_reader_init(&ret_exchange->messages, at, message_bytes);
+    ret_exchange->snapshot_at = (size_t)(r.at - bytes);
+    return 0;
+}
+
+bool gossip_exchange_heard(struct gossip *g, uint64_t teller, bool same)
+{
     g->exchange_more = !same ? EXCHANGES_SOON : g->exchange_more ? g->exchange_more - 1 : 0;
     /* Only one whom others answer can tell the dead from the living. */
     const struct gossip_member *m = gossip_members_get(&g->members, teller);
-    *ret_believing = g->udp != GOSSIP_UDP_OPEN && !(m && m->tcp_only);
-    *ret_snapshot_at = (size_t)(r.at - bytes);
-    return 0;
+    return g->udp != GOSSIP_UDP_OPEN && !(m && m->tcp_only);
 }

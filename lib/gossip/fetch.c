@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool gossip_fetch_is_open(const struct gossip *g, enum gossip_fetch_kind kind)
@@ -93,41 +94,39 @@ uint32_t gossip_fetch_exchange(struct gossip *g, const struct gossip_addr *from,
     return start(g, f, open, ask, n);
 }
 
-/* 0 and whether the end of it comes later, or what is wrong. */
-static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
-                     const struct gossip_event *event, bool *ret_later)
+static int open_set(struct gossip *g, const struct gossip_open_fetch *fetch, const uint8_t *bytes,
+                    size_t len)
 {
     struct gossip_header h;
-    const uint8_t *bytes = event->fetched.bytes;
-    size_t len = event->fetched.len;
+    struct gossip_binding binding = {
+        .purpose = GOSSIP_FOR_SET, .bytes = fetch->auth, .len = fetch->auth_bytes};
     int error = gossip_seal_peek(bytes, len, &h);
     if (error) {
         return error;
     }
-    size_t n = len - GOSSIP_SEAL_OVERHEAD_BYTES;
-    struct buf plain;
-    buf_init(&plain, LIMIT_GOSSIP_SNAPSHOT_BYTES + 1);
-    uint8_t *out = (uint8_t *)buf_reserve(&plain, n + 1);
-    static const enum gossip_purpose purposes[] = {[GOSSIP_FETCH_SNAPSHOT] = GOSSIP_FOR_SNAPSHOT,
-                                                   [GOSSIP_FETCH_SET] = GOSSIP_FOR_SET,
-                                                   [GOSSIP_FETCH_EXCHANGE] = GOSSIP_FOR_EXCHANGE};
-    struct gossip_binding binding = {
-        .purpose = purposes[fetch->kind], .bytes = fetch->auth, .len = fetch->auth_bytes};
-    error = out ? gossip_seal_open(g->seal, &h, &binding, bytes, len, out) : -ENOMEM;
-    if (error == 0 && fetch->kind == GOSSIP_FETCH_SET) {
-        error = gossip_set_apply(g, fetch->owner, h.sender.id, out, n);
-    } else if (error == 0) {
-        size_t snapshot_at = 0;
-        bool believing = false;
-        buf_commit(&plain, n);
-        if (fetch->kind == GOSSIP_FETCH_EXCHANGE) {
-            error = gossip_exchange_hear(g, h.sender.id, out, n, &snapshot_at, &believing);
-        }
-        error = error ? error
-                      : gossip_take_begin(g, fetch, h.sender.id, &plain, snapshot_at, believing);
-        *ret_later = error == 0;
+    uint8_t *plain = malloc(len);
+    error = plain ? gossip_seal_open(g->seal, &h, &binding, bytes, len, plain) : -ENOMEM;
+    if (error == 0) {
+        error =
+            gossip_set_apply(g, fetch->owner, h.sender.id, plain, len - GOSSIP_SEAL_OVERHEAD_BYTES);
     }
-    buf_done(&plain);
+    free(plain);
+    return error;
+}
+
+/* 0 and whether the end of it comes later, or what is wrong. */
+static int open_body(struct gossip *g, const struct gossip_open_fetch *fetch,
+                     const struct gossip_event *event, bool *ret_later)
+{
+    struct buf copy, *owner = event->fetched.owner;
+    if (fetch->kind == GOSSIP_FETCH_SET) {
+        return open_set(g, fetch, event->fetched.bytes, event->fetched.len);
+    }
+    buf_init(&copy, LIMIT_GOSSIP_SNAPSHOT_BYTES + 1);
+    int error = owner ? 0 : buf_append(&copy, event->fetched.bytes, event->fetched.len);
+    error = error ? error : gossip_take_sealed(g, fetch, owner ? owner : &copy);
+    buf_done(&copy);
+    *ret_later = error == 0;
     return error;
 }
 

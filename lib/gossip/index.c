@@ -509,11 +509,10 @@ bool gossip_index_walk_next(struct gossip_index_walk *w, uint16_t *ret_slot)
     return true;
 }
 
-size_t gossip_index_all(const struct gossip_index *x, uint64_t key, uint16_t *ret_slots)
+static size_t entry_all(const struct entry *e, uint16_t *ret_slots)
 {
-    const struct entry *e = find(x, key);
-    if (!e || is_inline(e->word)) {
-        return e ? read_inline(e->word, ret_slots) : 0;
+    if (is_inline(e->word)) {
+        return read_inline(e->word, ret_slots);
     }
     const struct holders *h = outside(e->word);
     if (!h->is_bitmap) {
@@ -527,6 +526,12 @@ size_t gossip_index_all(const struct gossip_index *x, uint64_t key, uint16_t *re
         }
     }
     return count;
+}
+
+size_t gossip_index_all(const struct gossip_index *x, uint64_t key, uint16_t *ret_slots)
+{
+    const struct entry *e = find(x, key);
+    return e ? entry_all(e, ret_slots) : 0;
 }
 
 size_t gossip_index_keys(const struct gossip_index *x)
@@ -549,6 +554,80 @@ bool gossip_index_next(const struct gossip_index *x, size_t *cursor, uint64_t *r
         }
     }
     return false;
+}
+
+/* --- a walk in parts --- */
+
+static bool came(const struct gossip_index_scan *scan, uint64_t hash)
+{
+    for (size_t i = 0; i < scan->grown_count; i++) {
+        if ((hash & (scan->grown[i].capacity - 1)) < scan->grown[i].below) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool gossip_index_scan_resume(const struct gossip_index *x, struct gossip_index_scan *scan)
+{
+    if (scan->capacity == x->capacity) {
+        return true;
+    }
+    if (scan->below > 0) {
+        if (scan->grown_count == GOSSIP_INDEX_SCAN_GROWTHS) {
+            return false;
+        }
+        scan->grown[scan->grown_count].capacity = scan->capacity;
+        scan->grown[scan->grown_count++].below = scan->below;
+    }
+    scan->capacity = x->capacity;
+    scan->at = scan->below = 0;
+    return true;
+}
+
+int gossip_index_scan_next(const struct gossip_index *x, struct gossip_index_scan *scan,
+                           uint64_t *ret_key)
+{
+    size_t mask = x->capacity - 1;
+    while (!scan->ended && x->capacity > 0) {
+        size_t at = scan->at++;
+        const struct entry *e = &x->entries[at & mask];
+        if (e->word == 0) {
+            scan->ended = at >= x->capacity;
+            scan->below = scan->ended ? x->capacity : at;
+            if (scan->ended || at % 8 == 0) { /* often enough */
+                return scan->ended ? -ENOENT : 0;
+            }
+            continue;
+        }
+        /* The entries of the run around the end that lie in front come last. */
+        uint64_t hash = gossip_mix(e->key ^ x->seed);
+        size_t home_at = (size_t)hash & mask;
+        bool wrapped = home_at > (at & mask);
+        if (home_at >= scan->below && wrapped == (at >= x->capacity) && !came(scan, hash)) {
+            scan->entry = e;
+            *ret_key = e->key;
+            return 1;
+        }
+    }
+    return -ENOENT;
+}
+
+bool gossip_index_scan_passed(const struct gossip_index *x, const struct gossip_index_scan *scan,
+                              uint64_t key)
+{
+    uint64_t hash = gossip_mix(key ^ x->seed);
+    return scan->ended || came(scan, hash) || (hash & (scan->capacity - 1)) < scan->below;
+}
+
+size_t gossip_index_scan_all(const struct gossip_index_scan *scan, uint16_t *ret_slots)
+{
+    return entry_all(scan->entry, ret_slots);
+}
+
+bool gossip_index_scan_has(const struct gossip_index_scan *scan, uint16_t slot)
+{
+    return entry_has(scan->entry, slot);
 }
 
 bool gossip_index_column(const struct gossip_index *x, uint16_t slot, size_t *cursor,

@@ -56,6 +56,37 @@ size_t gossip_index_bytes(const struct gossip_index *x);
 /* Walks all keys: start with *cursor = 0. Valid only while nothing is added or removed. */
 bool gossip_index_next(const struct gossip_index *x, size_t *cursor, uint64_t *ret_key);
 
+/* Walks all keys over as long a time as it takes, while others are added and removed between its
+ * parts: each key that was there at the beginning and still is comes exactly once, however entries
+ * were moved. What came later may come or not; gossip_index_scan_passed tells what cannot come any
+ * more. Which keys came depends on their hashes alone: a part ends at a free place of the table,
+ * and everything that hashes below it has come, whatever moves (linear probing leaves no entry
+ * behind a free place that belongs before it). A table that grew is walked again, without what had
+ * come. */
+#define GOSSIP_INDEX_SCAN_GROWTHS 8
+struct gossip_index_scan { /* zeroed to begin; the fields are index.c's */
+    const void *entry;     /* the one that came last */
+    size_t capacity, at;   /* of the table as it was, and the next place */
+    size_t below;          /* home places below this one have come */
+    struct {
+        size_t capacity, below;
+    } grown[GOSSIP_INDEX_SCAN_GROWTHS];
+    size_t grown_count;
+    bool ended;
+};
+
+/* After every change of the index, and at the beginning. False: it grew more often than can be
+ * followed, and the walk has to begin anew. */
+bool gossip_index_scan_resume(const struct gossip_index *x, struct gossip_index_scan *scan);
+/* 1 with the next key; 0: here the walk may be left for a while, or go on; -ENOENT: the end. */
+int gossip_index_scan_next(const struct gossip_index *x, struct gossip_index_scan *scan,
+                           uint64_t *ret_key);
+bool gossip_index_scan_passed(const struct gossip_index *x, const struct gossip_index_scan *scan,
+                              uint64_t key);
+/* Of the key that came last: all its holders as gossip_index_all, whether this is one of them. */
+size_t gossip_index_scan_all(const struct gossip_index_scan *scan, uint16_t *ret_slots);
+bool gossip_index_scan_has(const struct gossip_index_scan *scan, uint16_t slot);
+
 /* Walks the keys of one slot. */
 bool gossip_index_column(const struct gossip_index *x, uint16_t slot, size_t *cursor,
                          uint64_t *ret_key);

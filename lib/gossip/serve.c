@@ -1,9 +1,18 @@
 /* serve.c - answering GET /cluster/v1/...: for holders of the cluster key only, sealed for the one
- * who asked. */
+ * who asked.
+ *
+ *     begin      who asks, and may it be now? Then a build (build.h) for it, or a snapshot's that
+ * is young enough, under way or in use builds     one is under way at a time, a slice a
+ * millisecond; the others wait behind it read       sealed piece by piece as the client takes it
+ *
+ * A body lives as long as somebody reads it, and no longer than LIMIT_GOSSIP_SERVE_MS. */
 #include "gossip/hex.h"
 #include "gossip/state.h"
 
+#include "base/check.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Building an answer keeps us from everything else: so many at once, and then no more than this a
@@ -14,6 +23,21 @@
 #define SET_EVERY_MS 5
 /* Who has just begun and waits for a snapshot itself would pass on next to nothing. */
 #define UNREADY_MS 500
+/* Who is given what was begun this long ago asks for the changes since. */
+#define SHARED_MS 500
+
+struct gossip_serving {
+    struct list link;           /* in core->servings */
+    struct gossip *core;        /* NULL: there is none any more */
+    struct gossip_build *build; /* NULL: it took too long */
+    uint64_t expires_ms;
+    enum gossip_purpose purpose;
+    uint8_t request[GOSSIP_SEAL_OVERHEAD_BYTES + GOSSIP_ASK_BYTES]; /* sealed for exactly this */
+    size_t request_bytes;
+    struct gossip_stream *stream; /* NULL: nothing was read yet */
+    uint8_t header[GOSSIP_SEAL_HEADER_BYTES];
+    size_t at; /* of the envelope */
+};
 
 static bool may_build(const struct gossip *g, uint64_t *free_ms, uint64_t every_ms,
                       uint64_t at_once)
@@ -79,33 +103,141 @@ static int resource_of(const char *path, struct resource *ret_resource)
 
 static bool is_busy(struct gossip *g, const struct resource *resource)
 {
-    bool too_early = resource->purpose == GOSSIP_FOR_SNAPSHOT && !g->ready &&
-                     g->now_ms - g->started_ms < UNREADY_MS;
-    return too_early ||
-           !(resource->purpose == GOSSIP_FOR_SET
-                 ? may_build(g, &g->set_free_ms, SET_EVERY_MS, SETS_AT_ONCE)
-                 : may_build(g, &g->snapshot_free_ms, SNAPSHOT_EVERY_MS, SNAPSHOTS_AT_ONCE));
+    size_t sets = 0, larger = 0;
+    LIST_EACH (link, &g->builds) {
+        const struct gossip_build *b = CONTAINER_OF(link, struct gossip_build, link);
+        *(b->purpose == GOSSIP_FOR_SET ? &sets : &larger) += 1;
+    }
+    return resource->purpose == GOSSIP_FOR_SET
+               ? sets >= SETS_AT_ONCE || !may_build(g, &g->set_free_ms, SET_EVERY_MS, SETS_AT_ONCE)
+               : larger >= SNAPSHOTS_AT_ONCE ||
+                     !may_build(g, &g->snapshot_free_ms, SNAPSHOT_EVERY_MS, SNAPSHOTS_AT_ONCE);
 }
 
-static int build(struct gossip *g, const struct resource *resource, const struct request *request,
-                 struct buf *plain)
+/* A snapshot that somebody else is given; NULL: none. */
+static struct gossip_build *shared(struct gossip *g)
 {
-    switch (resource->purpose) {
-    case GOSSIP_FOR_SNAPSHOT:
-        return gossip_snapshot_build(g, plain);
-    case GOSSIP_FOR_EXCHANGE:
-        return gossip_exchange_build(g, request->ask, request->ask_bytes, request->header.sender.id,
-                                     plain);
-    default:
-        return gossip_set_build(g, resource->owner, plain);
+    struct list *lists[] = {&g->builds, &g->built};
+    for (size_t i = 0; i < 2; i++) {
+        LIST_EACH (link, lists[i]) {
+            struct gossip_build *b = CONTAINER_OF(link, struct gossip_build, link);
+            if (b->purpose == GOSSIP_FOR_SNAPSHOT && !b->error &&
+                g->now_ms - b->begun_ms < SHARED_MS) {
+                return b;
+            }
+        }
+    }
+    return NULL;
+}
+
+static int find_build(struct gossip *g, const struct resource *resource,
+                      const struct request *request, struct gossip_build **ret_build)
+{
+    bool is_snapshot = resource->purpose == GOSSIP_FOR_SNAPSHOT;
+    bool too_early = is_snapshot && !g->ready && g->now_ms - g->started_ms < UNREADY_MS;
+    struct gossip_build *b = is_snapshot && !too_early ? shared(g) : NULL;
+    if (b) {
+        *ret_build = b;
+        return 0;
+    }
+    if (too_early || is_busy(g, resource)) {
+        return -EAGAIN;
+    }
+    int error = resource->purpose == GOSSIP_FOR_EXCHANGE
+                    ? gossip_exchange_begin(g, request->ask, request->ask_bytes,
+                                            request->header.sender.id, &b)
+                    : gossip_build_new(resource->purpose, &b);
+    if (error) {
+        return error;
+    }
+    b->owner = resource->owner;
+    b->begun_ms = g->now_ms;
+    list_push_back(&g->builds, &b->link);
+    *ret_build = b;
+    return 0;
+}
+
+/* --- building --- */
+
+static size_t bytes_in_use(const struct gossip *g)
+{
+    size_t n = 0;
+    LIST_EACH (link, &g->built) {
+        n += CONTAINER_OF(link, struct gossip_build, link)->plain.len;
+    }
+    return n;
+}
+
+/* The first of those waiting, as far as this millisecond's budget goes. */
+static void build_some(struct gossip *g, size_t *budget)
+{
+    while (!list_empty(&g->builds) && *budget > 0) {
+        struct gossip_build *b = CONTAINER_OF(g->builds.next, struct gossip_build, link);
+        if (!b->begun) {
+            size_t left = LIMIT_GOSSIP_SERVED_BYTES - bytes_in_use(g);
+            b->plain.max = left < b->plain.max ? left : b->plain.max;
+        }
+        g->build = b;
+        int error = gossip_build_slice(g, b, budget);
+        if (error == -EINPROGRESS) {
+            return;
+        }
+        g->build = NULL;
+        list_remove(&b->link);
+        list_push_back(&g->built, &b->link); /* what came to nothing too, until its users know */
     }
 }
 
-int gossip_serve(struct gossip *g, const char *path, const char *auth, struct buf *body)
+static void build_within_budget(struct gossip *g)
+{
+    if (g->build_ms != g->now_ms) {
+        g->build_ms = g->now_ms;
+        g->build_budget = GOSSIP_BUILD_SLICE;
+    }
+    build_some(g, &g->build_budget);
+}
+
+static void let_go(struct gossip_serving *s)
+{
+    struct gossip_build *b = s->build;
+    s->build = NULL;
+    gossip_stream_free(s->stream);
+    s->stream = NULL;
+    if (b && --b->users == 0) {
+        s->core->build = s->core->build == b ? NULL : s->core->build;
+        gossip_build_free(b);
+    }
+}
+
+void gossip_serve_tick(struct gossip *g)
+{
+    build_within_budget(g);
+    LIST_EACH (link, &g->servings) {
+        struct gossip_serving *s = CONTAINER_OF(link, struct gossip_serving, link);
+        if (g->now_ms >= s->expires_ms) {
+            let_go(s);
+        }
+    }
+}
+
+void gossip_serve_free(struct gossip *g)
+{
+    LIST_EACH_SAFE (link, &g->servings) {
+        struct gossip_serving *s = CONTAINER_OF(link, struct gossip_serving, link);
+        let_go(s);
+        list_remove(&s->link);
+        s->core = NULL;
+    }
+}
+
+/* --- from outside --- */
+
+int gossip_serve_begin(struct gossip *g, const char *path, const char *auth,
+                       struct gossip_serving **ret_serving)
 {
     struct request request;
     struct resource resource;
-    struct buf plain;
+    struct gossip_build *b = NULL;
     if (request_open(g, path, auth, &request)) {
         g->stats.serve_denied++;
         return -EACCES;
@@ -113,28 +245,123 @@ int gossip_serve(struct gossip *g, const char *path, const char *auth, struct bu
     if (resource_of(path, &resource)) {
         return -ENOENT;
     }
-    if (is_busy(g, &resource)) {
-        g->stats.serve_busy++;
-        return -EAGAIN;
+    bool full = g->serving_count == LIMIT_GOSSIP_SERVINGS;
+    struct gossip_serving *s = full ? NULL : calloc(1, sizeof(*s));
+    int error = full ? -EAGAIN : !s ? -ENOMEM : find_build(g, &resource, &request, &b);
+    if (error) {
+        g->stats.serve_busy += error == -EAGAIN;
+        free(s);
+        return error;
     }
-    buf_init(&plain, resource.purpose == GOSSIP_FOR_SET
-                         ? LIMIT_GOSSIP_SET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES
-                         : LIMIT_GOSSIP_SNAPSHOT_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES);
-    int error = build(g, &resource, &request, &plain);
-    if (error == 0) {
-        struct gossip_binding binding = {
-            .purpose = resource.purpose, .bytes = request.sealed, .len = request.sealed_bytes};
-        size_t n = plain.len + GOSSIP_SEAL_OVERHEAD_BYTES;
-        uint8_t *out = (uint8_t *)buf_reserve(body, n);
-        error = !out ? -ENOBUFS
-                : gossip_seal_write(g->seal, &binding, (uint8_t *)plain.data, plain.len, out)
-                    ? -ENOMEM
-                    : 0;
-        if (error == 0) {
-            buf_commit(body, n);
-            g->stats.served++;
+    *s = (struct gossip_serving){.core = g,
+                                 .build = b,
+                                 .expires_ms = g->now_ms + LIMIT_GOSSIP_SERVE_MS,
+                                 .purpose = resource.purpose,
+                                 .request_bytes = request.sealed_bytes};
+    memcpy(s->request, request.sealed, request.sealed_bytes);
+    list_init(&s->link);
+    list_push_back(&g->servings, &s->link);
+    g->serving_count++;
+    b->users++;
+    build_within_budget(g);
+    *ret_serving = s;
+    return 0;
+}
+
+int gossip_serving_ready(const struct gossip_serving *s, size_t *ret_bytes)
+{
+    if (!s->core || !s->build) {
+        return s->core ? -ETIMEDOUT : -ESHUTDOWN;
+    }
+    const struct gossip_build *b = s->build;
+    LIST_EACH (link, &s->core->builds) {
+        if (link == &b->link) {
+            return -EINPROGRESS;
         }
     }
-    buf_done(&plain);
+    if (!b->error) {
+        *ret_bytes = b->plain.len + GOSSIP_SEAL_OVERHEAD_BYTES;
+    }
+    return b->error;
+}
+
+static int begin_reading(struct gossip_serving *s)
+{
+    struct gossip_binding binding = {
+        .purpose = s->purpose, .bytes = s->request, .len = s->request_bytes};
+    return gossip_stream_seal(s->core->seal, &binding, s->header, &s->stream);
+}
+
+/* The part of the envelope that s->at is in, as far as n goes. */
+static ssize_t read_part(struct gossip_serving *s, uint8_t *out, size_t n)
+{
+    const struct buf *plain = &s->build->plain;
+    size_t tag_at = GOSSIP_SEAL_HEADER_BYTES + plain->len;
+    if (s->at == 0) {
+        memcpy(out, s->header, sizeof(s->header));
+        return GOSSIP_SEAL_HEADER_BYTES;
+    }
+    if (s->at == tag_at) {
+        int error = gossip_stream_tag(s->stream, out);
+        s->core->stats.served += error == 0;
+        return error ? error : GOSSIP_SEAL_TAG_BYTES;
+    }
+    size_t left = tag_at - s->at;
+    n = n < left ? n : left;
+    n = n < GOSSIP_STREAM_PIECE_BYTES ? n : GOSSIP_STREAM_PIECE_BYTES;
+    const uint8_t *in = (uint8_t *)plain->data + s->at - GOSSIP_SEAL_HEADER_BYTES;
+    int error = gossip_stream_pass(s->stream, in, n, out);
+    return error ? error : (ssize_t)n;
+}
+
+ssize_t gossip_serving_read(struct gossip_serving *s, uint8_t *out, size_t n)
+{
+    size_t bytes = 0;
+    int error = gossip_serving_ready(s, &bytes);
+    CHECK(error != -EINPROGRESS);
+    CHECK(error || n >= GOSSIP_SERVING_READ_MIN_BYTES || n >= bytes - s->at);
+    error = error || s->stream ? error : begin_reading(s);
+    if (error || s->at == bytes) {
+        return error;
+    }
+    ssize_t got = read_part(s, out, n);
+    s->at += got > 0 ? (size_t)got : 0;
+    return got;
+}
+
+void gossip_serving_end(struct gossip_serving *s)
+{
+    if (!s) {
+        return;
+    }
+    if (s->core) {
+        s->core->serving_count--;
+        let_go(s);
+    }
+    list_remove(&s->link);
+    free(s);
+}
+
+int gossip_serve(struct gossip *g, const char *path, const char *auth, struct buf *body)
+{
+    struct gossip_serving *s;
+    size_t bytes = 0, budget = SIZE_MAX;
+    int error = gossip_serve_begin(g, path, auth, &s);
+    if (error) {
+        return error;
+    }
+    build_some(g, &budget);
+    error = gossip_serving_ready(s, &bytes);
+    uint8_t *out = error ? NULL : (uint8_t *)buf_reserve(body, bytes);
+    error = error || out ? error : -ENOBUFS;
+    for (size_t at = 0; error == 0 && at < bytes;) {
+        ssize_t got = gossip_serving_read(s, out + at, bytes - at);
+        error = got < 0 ? (int)got : 0;
+        at += got > 0 ? (size_t)got : 0;
+    }
+    if (error == 0) {
+        buf_commit(body, bytes);
+    }
+    gossip_serving_end(s);
     return error;
 }

@@ -9,7 +9,8 @@
  *     content.c    sets: local changes, others' changes, what to pull
  *     fetch.c      bulk asked for over HTTP
  *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
- *     take.c       a snapshot, taken in slices
+ *     build.c      them built in slices
+ *     take.c       a snapshot, opened and taken in slices
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     exchange.c   all of it over HTTP, where UDP is blocked
@@ -21,6 +22,7 @@
  *     lookup.c     reading */
 #pragma once
 
+#include "gossip/build.h"
 #include "gossip/change.h"
 #include "gossip/core.h"
 #include "gossip/index.h"
@@ -114,8 +116,8 @@ struct gossip {
     struct gossip_probe probes[LIMIT_GOSSIP_PROBES];
     struct gossip_relayed relayed[LIMIT_GOSSIP_RELAYED_PROBES];
     size_t probes_open, relayed_open; /* how many of them are not free: mostly none */
-    uint32_t first_try_loss; /* EWMA, 16 bits of fraction */
-    uint8_t score;           /* Lifeguard's local health, 0 is best */
+    uint32_t first_try_loss;          /* EWMA, 16 bits of fraction */
+    uint8_t score;                    /* Lifeguard's local health, 0 is best */
 
     /* spread.c */
     uint64_t flush_ms; /* GOSSIP_NEVER_MS: nothing to say */
@@ -131,6 +133,7 @@ struct gossip {
 
     /* take.c */
     struct gossip_take *take; /* NULL: none */
+    uint64_t take_ms;         /* of the last slice */
 
     /* exchange.c */
     enum gossip_udp udp;
@@ -145,6 +148,12 @@ struct gossip {
 
     /* serve.c */
     uint64_t snapshot_free_ms, set_free_ms; /* when what was built is paid for */
+    struct list builds, built;              /* waiting, the first under way; in use */
+    struct list servings;
+    size_t serving_count;
+    struct gossip_build *build; /* under way: what changes is told to it; NULL: none */
+    uint64_t build_ms;          /* the millisecond whose budget */
+    size_t build_budget;        /* is this */
 
     /* join.c */
     struct gossip_seed *seeds;
@@ -155,7 +164,7 @@ struct gossip {
     uint64_t snapshot_ms, snapshot_wait_ms;
     uint64_t snapshot_peer; /* asked next; 0: any */
 
-    struct gossip_swarm *swarm; /* swarm.c; NULL until there is something to keep */
+    struct gossip_swarm *swarm;   /* swarm.c; NULL until there is something to keep */
     struct gossip_badges *badges; /* badge.c; likewise */
 };
 
@@ -177,6 +186,10 @@ void gossip_pass_on(struct gossip *g, struct gossip_member *m);
 void gossip_heard_in_bulk(struct gossip *g, uint64_t id);
 void gossip_raise_incarnation(struct gossip *g, uint16_t above);
 void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
+/* Whose answer to this accusation we have known for so long that whoever repeats it has missed it;
+ * or NULL. No hash would tell them: they differ in an incarnation alone. */
+const struct gossip_member *gossip_refuted_before(const struct gossip *g,
+                                                  const struct gossip_accusation *a);
 void gossip_membership_tick(struct gossip *g);
 uint64_t gossip_membership_wake_ms(const struct gossip *g);
 /* Whether a record's addresses can be a member's here. */
@@ -261,10 +274,17 @@ void gossip_fetch_tick(struct gossip *g);
 void gossip_fetch_ended(struct gossip *g, const struct gossip_open_fetch *fetch, bool applied);
 uint64_t gossip_fetch_wake_ms(const struct gossip *g);
 
+/* --- build.c --- */
+/* Builds all of it at once into ret_body, whose cap holds, and frees it. 0, -ENOENT, -ENOMEM,
+ * -ENOBUFS. */
+int gossip_build_whole(struct gossip *g, struct gossip_build *b, struct buf *ret_body);
+int gossip_snapshot_build(struct gossip *g, struct buf *ret_body);
+
+/* --- serve.c --- */
+void gossip_serve_tick(struct gossip *g);
+void gossip_serve_free(struct gossip *g);
+
 /* --- body.c --- */
-/* Plain bodies, appended. 0, -ENOENT, -ENOMEM, -ENOBUFS. */
-int gossip_set_build(struct gossip *g, uint64_t owner, struct buf *b);
-int gossip_snapshot_build(struct gossip *g, struct buf *b);
 int gossip_set_apply(struct gossip *g, uint64_t owner, uint64_t teller, const uint8_t *bytes,
                      size_t n);
 #define GOSSIP_BODY_FORMAT 1
@@ -276,29 +296,40 @@ bool gossip_set_is_news(const struct gossip *g, const struct gossip_member *m,
 /* --- take.c --- */
 /* All of it at once: 0, -EPROTO, -ENOMEM. */
 int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
-/* The same in slices of a bounded time, one a step from now on; the fetch ends with the last. Takes
- * the bytes over; the snapshot begins at `offset`. `believing`: see struct gossip. 0; -EPROTO,
- * -ENOMEM, -EBUSY (one is being taken): then there is nothing to wait for. */
+int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n);
+/* The same in slices of a bounded time, one a millisecond from now on; the fetch ends with the
+ * last. Takes the bytes over: plain ones, or a whole envelope. 0; -EPROTO, -ENOMEM, -EBUSY (one is
+ * being taken), and what gossip_stream_open says: then there is nothing to wait for. */
 int gossip_take_begin(struct gossip *g, const struct gossip_open_fetch *fetch, uint64_t teller,
-                      struct buf *bytes, size_t offset, bool believing);
+                      struct buf *bytes);
+int gossip_take_sealed(struct gossip *g, const struct gossip_open_fetch *fetch, struct buf *sealed);
 void gossip_take_tick(struct gossip *g);
 void gossip_take_free(struct gossip *g);
 /* Its set is somebody else's business from now on. */
 void gossip_take_not(struct gossip *g, struct gossip_member *m);
 
-/* The same of those members only whose byte in `wanted`, by slot, is set. */
-int gossip_snapshot_build_some(struct gossip *g, const uint8_t *wanted, struct buf *b);
-
 /* --- exchange.c --- */
 void gossip_udp_answered(struct gossip *g);
 void gossip_exchange_tick(struct gossip *g);
 uint64_t gossip_exchange_wake_ms(const struct gossip *g);
-/* What the request asked, then the plain body of the answer. 0, -EPROTO, -ENOMEM, -ENOBUFS. */
+/* Hears who asks, and begins the plain body of the answer; _about is what of it stands before the
+ * snapshot, of one member. 0, -EPROTO, -ENOMEM, -ENOBUFS, -EAGAIN. */
+int gossip_exchange_begin(struct gossip *g, const uint8_t *ask, size_t n, uint64_t asker,
+                          struct gossip_build **ret_build);
+int gossip_exchange_about(struct gossip *g, struct gossip_build *b, const struct gossip_member *m);
 int gossip_exchange_build(struct gossip *g, const uint8_t *ask, size_t n, uint64_t asker,
-                          struct buf *b);
-/* What stands before the snapshot, whose place comes back. 0, -EPROTO. */
-int gossip_exchange_hear(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n,
-                         size_t *ret_snapshot_at, bool *ret_believing);
+                          struct buf *ret_body); /* all at once */
+/* An answer: what stands before the snapshot, and where that begins. */
+struct gossip_exchange {
+    bool same; /* they know what we know */
+    struct gossip_reader messages;
+    size_t snapshot_at;
+};
+int gossip_exchange_read(const uint8_t *bytes, size_t n, struct gossip_exchange *ret_exchange);
+/* 1: heard one; 0: that was all; -EPROTO. */
+int gossip_exchange_hear_one(struct gossip *g, uint64_t teller, struct gossip_reader *messages);
+/* All were heard. Whether the teller is to be believed, see struct gossip. */
+bool gossip_exchange_heard(struct gossip *g, uint64_t teller, bool same);
 void gossip_exchange_ended(struct gossip *g, bool applied);
 /* Tells somebody at once that we leave. */
 void gossip_exchange_leave(struct gossip *g);

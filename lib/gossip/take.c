@@ -1,5 +1,8 @@
 /* take.c - a snapshot, taken over as many steps as it needs, so that none lasts long.
  *
+ *     OPEN     unsealed where it lies; nothing of it is looked at before the tag fits
+ *     HEAR     (an exchange's answer) what stands before the snapshot
+ *     READ     its members
  *     SUM      everything is read once: it must read right, and the sets be what their ALIVEs say
  *     MEET     its members are heard; those whose set would be news are to be filled
  *     FILL     keys go into the index
@@ -18,10 +21,12 @@
  * things count as so many pairs. */
 #define SLICE 60000
 #define KEY_COSTS 20
+#define PIECE_COSTS 15000 /* GOSSIP_STREAM_PIECE_BYTES unsealed, at some 1 GB/s */
+#define READ_COSTS 50
 #define MEMBER_COSTS 300
 #define CLEAR_COSTS 20000
 
-enum stage { SUM, MEET, FILL, SETTLE, DONE };
+enum stage { OPEN, HEAR, READ, SUM, MEET, FILL, SETTLE, DONE };
 
 struct told {
     struct gossip_member *member; /* to be filled; NULL: not */
@@ -37,10 +42,13 @@ struct gossip_take {
     struct gossip_open_fetch fetch;
     uint64_t teller;
     struct buf bytes;
+    struct gossip_stream *stream; /* OPEN */
+    struct gossip_exchange exchange;
     bool believing;
     enum stage stage;
     int error;
-    size_t members, at;        /* of the members, or of the keys */
+    size_t begin, end;         /* of the bytes: what is to be read */
+    size_t members, at;        /* of the bytes, the members, or the keys */
     struct gossip_reader keys; /* where the keys begin, from their number on */
     struct gossip_reader r;    /* and how far they were read */
     size_t key_count;
@@ -53,20 +61,28 @@ struct gossip_take {
 static void take_done(struct gossip_take *t)
 {
     buf_done(&t->bytes);
+    gossip_stream_free(t->stream);
     free(t->told);
     free(t->alive);
     free(t->sums);
     free(t->slots);
 }
 
-static int take_read_members(struct gossip_take *t, const uint8_t *bytes, size_t n)
+/* --- what comes before the keys --- */
+
+static const uint8_t *bytes_at(const struct gossip_take *t, size_t at)
 {
-    struct gossip_reader r;
-    gossip_reader_init(&r, bytes, n);
-    uint8_t format = gossip_read8(&r);
-    t->members = gossip_read32(&r);
-    if (r.failed || format != GOSSIP_BODY_FORMAT || t->members > LIMIT_GOSSIP_MEMBERS ||
-        t->members > gossip_reader_left(&r)) {
+    return (const uint8_t *)t->bytes.data + at;
+}
+
+static int begin_reading(struct gossip_take *t)
+{
+    struct gossip_reader *r = &t->r;
+    gossip_reader_init(r, bytes_at(t, t->begin), t->end - t->begin);
+    uint8_t format = gossip_read8(r);
+    t->members = gossip_read32(r);
+    if (r->failed || format != GOSSIP_BODY_FORMAT || t->members > LIMIT_GOSSIP_MEMBERS ||
+        t->members > gossip_reader_left(r)) {
         return -EPROTO;
     }
     t->told = calloc(t->members + 1, sizeof(*t->told));
@@ -76,14 +92,60 @@ static int take_read_members(struct gossip_take *t, const uint8_t *bytes, size_t
     if (!t->told || !t->alive || !t->sums || !t->slots) {
         return -ENOMEM;
     }
-    for (size_t i = 0; i < t->members; i++) {
-        if (gossip_body_read_alive(&r, &t->alive[i])) {
-            return -EPROTO;
-        }
+    t->stage = READ;
+    t->at = 0;
+    return 0;
+}
+
+static int opened(struct gossip_take *t)
+{
+    if (t->fetch.kind != GOSSIP_FETCH_EXCHANGE) {
+        return begin_reading(t);
     }
-    t->keys = t->r = r;
+    t->stage = HEAR;
+    return gossip_exchange_read(bytes_at(t, t->begin), t->end - t->begin, &t->exchange);
+}
+
+static int open_piece(struct gossip_take *t, size_t *ret_cost)
+{
+    size_t left = t->end - t->at;
+    size_t n = left < GOSSIP_STREAM_PIECE_BYTES ? left : GOSSIP_STREAM_PIECE_BYTES;
+    uint8_t *at = (uint8_t *)t->bytes.data + t->at;
+    int error = gossip_stream_pass(t->stream, at, n, at);
+    t->at += n;
+    *ret_cost = PIECE_COSTS * n / GOSSIP_STREAM_PIECE_BYTES + 1;
+    if (error || t->at < t->end) {
+        return error;
+    }
+    error = gossip_stream_verify(t->stream, bytes_at(t, t->end));
+    return error ? error : opened(t);
+}
+
+static int hear_one(struct gossip *g, struct gossip_take *t, size_t *ret_cost)
+{
+    int got = gossip_exchange_hear_one(g, t->teller, &t->exchange.messages);
+    *ret_cost = MEMBER_COSTS;
+    if (got != 0) {
+        return got < 0 ? got : 0;
+    }
+    t->believing = gossip_exchange_heard(g, t->teller, t->exchange.same);
+    t->begin += t->exchange.snapshot_at;
+    return begin_reading(t);
+}
+
+static void next_stage(struct gossip_take *t, enum stage stage);
+
+static int read_member(struct gossip_take *t, size_t *ret_cost)
+{
+    *ret_cost = READ_COSTS;
+    if (t->at < t->members) {
+        return gossip_body_read_alive(&t->r, &t->alive[t->at++]) ? -EPROTO : 0;
+    }
+    t->keys = t->r;
     t->key_count = gossip_read32(&t->r);
-    return t->r.failed ? -EPROTO : 0;
+    int error = t->r.failed ? -EPROTO : 0;
+    next_stage(t, SUM);
+    return error;
 }
 
 /* --- one key --- */
@@ -145,19 +207,26 @@ static void next_stage(struct gossip_take *t, enum stage stage)
     (void)gossip_read32(&t->r);
 }
 
-static size_t sum_some(struct gossip_take *t)
+static int sum_some(struct gossip_take *t, size_t *ret_cost)
 {
-    size_t cost = KEY_COSTS;
+    *ret_cost = KEY_COSTS;
     if (t->at == t->key_count) {
         next_stage(t, MEET);
-        return cost;
+        return 0;
     }
     t->at++;
-    t->error = sum_key(t, &cost);
-    if (t->error || t->r.failed) {
-        t->error = -EPROTO;
-        t->stage = DONE; /* all of it must read right before any of it counts */
-    }
+    return sum_key(t, ret_cost) || t->r.failed ? -EPROTO : 0;
+}
+
+/* All of it must read right before any of it counts. */
+static size_t read_some(struct gossip *g, struct gossip_take *t)
+{
+    size_t cost = 1;
+    t->error = t->stage == OPEN   ? open_piece(t, &cost)
+               : t->stage == HEAR ? hear_one(g, t, &cost)
+               : t->stage == READ ? read_member(t, &cost)
+                                  : sum_some(t, &cost);
+    t->stage = t->error ? DONE : t->stage;
     return cost;
 }
 
@@ -237,8 +306,11 @@ static void slice(struct gossip *g, struct gossip_take *t)
 {
     for (size_t cost = 0; t->stage != DONE && cost < SLICE;) {
         switch (t->stage) {
+        case OPEN:
+        case HEAR:
+        case READ:
         case SUM:
-            cost += sum_some(t);
+            cost += read_some(g, t);
             break;
         case MEET:
             cost += meet_one(g, t);
@@ -266,20 +338,17 @@ void gossip_take_not(struct gossip *g, struct gossip_member *m)
 }
 
 /* Takes the buffer over. */
-static int begin(struct gossip *g, uint64_t teller, struct buf *bytes, size_t offset)
+static int begin(struct gossip *g, const struct gossip_open_fetch *fetch, uint64_t teller,
+                 struct buf *bytes)
 {
     struct gossip_take *t = g->take ? NULL : calloc(1, sizeof(*t));
     if (!t) {
         return g->take ? -EBUSY : -ENOMEM;
     }
-    int error = take_read_members(t, (uint8_t *)bytes->data + offset, bytes->len - offset);
-    if (error) {
-        take_done(t);
-        free(t);
-        return error;
-    }
+    t->fetch = *fetch;
     t->teller = teller;
     t->bytes = *bytes;
+    t->end = t->bytes.len;
     buf_init(bytes, 0);
     g->take = t;
     return 0;
@@ -295,12 +364,75 @@ void gossip_take_free(struct gossip *g)
 }
 
 int gossip_take_begin(struct gossip *g, const struct gossip_open_fetch *fetch, uint64_t teller,
-                      struct buf *bytes, size_t offset, bool believing)
+                      struct buf *bytes)
 {
-    int error = begin(g, teller, bytes, offset);
-    if (error == 0) {
-        g->take->fetch = *fetch;
-        g->take->believing = believing;
+    int error = begin(g, fetch, teller, bytes);
+    if (error) {
+        return error;
+    }
+    error = opened(g->take);
+    if (error) {
+        gossip_take_free(g);
+    }
+    return error;
+}
+
+/* Two keys of the ring have the id that it names: one may be wrong, and what is unsealed where it
+ * lies is gone then. One ring in a hundred or so: all at once, to elsewhere. */
+static int open_aside(struct gossip *g, struct gossip_take *t, const struct gossip_header *h,
+                      const struct gossip_binding *binding)
+{
+    struct buf plain;
+    size_t n = t->bytes.len - GOSSIP_SEAL_OVERHEAD_BYTES;
+    buf_init(&plain, LIMIT_GOSSIP_SNAPSHOT_BYTES + 1);
+    uint8_t *out = (uint8_t *)buf_reserve(&plain, n + 1);
+    int error =
+        out ? gossip_seal_open(g->seal, h, binding, bytes_at(t, 0), t->bytes.len, out) : -ENOMEM;
+    if (error) {
+        buf_done(&plain);
+        return error;
+    }
+    buf_commit(&plain, n);
+    buf_done(&t->bytes);
+    t->bytes = plain;
+    t->end = n;
+    return opened(t);
+}
+
+static int begin_opening(struct gossip *g, struct gossip_take *t, const struct gossip_header *h,
+                         const struct gossip_binding *binding)
+{
+    struct gossip_stream *other;
+    size_t len = t->bytes.len, key_at = 0;
+    int error = gossip_stream_open(g->seal, binding, bytes_at(t, 0), len, &key_at, &t->stream);
+    if (error) {
+        return error;
+    }
+    if (gossip_stream_open(g->seal, binding, bytes_at(t, 0), len, &key_at, &other) == 0) {
+        gossip_stream_free(other);
+        return open_aside(g, t, h, binding);
+    }
+    t->stage = OPEN;
+    t->begin = t->at = GOSSIP_SEAL_HEADER_BYTES;
+    t->end = len - GOSSIP_SEAL_TAG_BYTES;
+    return 0;
+}
+
+int gossip_take_sealed(struct gossip *g, const struct gossip_open_fetch *fetch, struct buf *sealed)
+{
+    struct gossip_header h;
+    struct gossip_binding binding = {
+        .purpose = fetch->kind == GOSSIP_FETCH_EXCHANGE ? GOSSIP_FOR_EXCHANGE : GOSSIP_FOR_SNAPSHOT,
+        .bytes = fetch->auth,
+        .len = fetch->auth_bytes};
+    int error = gossip_seal_peek((const uint8_t *)sealed->data, sealed->len, &h);
+    error = error ? error : begin(g, fetch, h.sender.id, sealed);
+    if (error) {
+        return error;
+    }
+    error = begin_opening(g, g->take, &h, &binding);
+    if (error) {
+        gossip_take_free(g);
     }
     return error;
 }
@@ -330,12 +462,14 @@ void gossip_take_tick(struct gossip *g)
     }
 }
 
-int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n)
+static int apply(struct gossip *g, enum gossip_fetch_kind kind, uint64_t teller,
+                 const uint8_t *bytes, size_t n)
 {
+    struct gossip_open_fetch fetch = {.kind = kind};
     struct buf copy;
     buf_init(&copy, n + 1);
     int error = buf_append(&copy, bytes, n);
-    error = error ? error : begin(g, teller, &copy, 0);
+    error = error ? error : gossip_take_begin(g, &fetch, teller, &copy);
     buf_done(&copy);
     if (error) {
         return error;
@@ -347,4 +481,14 @@ int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *byte
     g->stats.snapshots_applied += error == 0;
     gossip_take_free(g);
     return error;
+}
+
+int gossip_snapshot_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n)
+{
+    return apply(g, GOSSIP_FETCH_SNAPSHOT, teller, bytes, n);
+}
+
+int gossip_exchange_apply(struct gossip *g, uint64_t teller, const uint8_t *bytes, size_t n)
+{
+    return apply(g, GOSSIP_FETCH_EXCHANGE, teller, bytes, n);
 }

@@ -23,8 +23,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     gossip_step(core, &tick, &effects);
     core->effects = &effects;
     struct buf answer;
-    size_t at = 0;
-    bool believing = false;
     buf_init(&answer, LIMIT_GOSSIP_SNAPSHOT_BYTES);
     switch (data[0] & 3) {
     case 0:
@@ -34,9 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)gossip_set_apply(core, 2, 2, data + 1, size - 1);
         break;
     case 2:
-        if (gossip_exchange_hear(core, 2, data + 1, size - 1, &at, &believing) == 0) {
-            (void)gossip_snapshot_apply(core, 2, data + 1 + at, size - 1 - at);
-        }
+        (void)gossip_exchange_apply(core, 2, data + 1, size - 1);
         break;
     default:
         (void)gossip_exchange_build(core, data + 1, size - 1, 2, &answer);

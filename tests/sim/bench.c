@@ -107,7 +107,7 @@ static void carry(struct gossip *from, struct gossip *to, struct carried *ret_ca
     uint64_t built_ns = cpu_ns();
     ret_carried->bytes = body.len;
     ret_carried->build_ms = (double)(built_ns - start_ns) / 1e6;
-    CHECK(gossip_take_begin(to, &fetch, 1, &body, 0, false) == 0);
+    CHECK(gossip_take_begin(to, &fetch, 1, &body) == 0);
     for (uint64_t last_ns = built_ns; to->take; ret_carried->slices++) {
         to->effects->note_count = 0;
         gossip_take_tick(to);

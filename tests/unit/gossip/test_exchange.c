@@ -165,11 +165,8 @@ static void a_short_or_odd_answer_is_refused(void **state)
     t.core[1]->effects = &t.effects;
     const uint8_t *bytes = (const uint8_t *)body.data;
     for (size_t n = 0; n <= body.len; n++) {
-        size_t at = 0;
-        bool believing;
         t.effects.note_count = t.effects.send_count = 0;
-        int error = gossip_exchange_hear(t.core[1], 0x100, bytes, n, &at, &believing);
-        error = error ? error : gossip_snapshot_apply(t.core[1], 0x100, bytes + at, n - at);
+        int error = gossip_exchange_apply(t.core[1], 0x100, bytes, n);
         assert_int_equal(error, n < body.len ? -EPROTO : 0);
     }
     t.core[1]->effects = NULL;

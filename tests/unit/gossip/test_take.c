@@ -52,7 +52,7 @@ static void begin(void)
     struct buf body;
     buf_init(&body, 1 << 24);
     assert_int_equal(gossip_snapshot_build(from, &body), 0);
-    assert_int_equal(gossip_take_begin(to, &fetch, 0x100, &body, 0, false), 0);
+    assert_int_equal(gossip_take_begin(to, &fetch, 0x100, &body), 0);
     buf_done(&body);
 }
 
@@ -98,7 +98,7 @@ static void a_large_snapshot_is_taken_in_slices(void **state)
     struct buf body;
     buf_init(&body, 1 << 24);
     assert_int_equal(gossip_snapshot_build(from, &body), 0);
-    assert_int_equal(gossip_take_begin(to, &another, 0x100, &body, 0, false), -EBUSY);
+    assert_int_equal(gossip_take_begin(to, &another, 0x100, &body), -EBUSY);
     buf_done(&body);
     assert_true(finish() > 3);
     has_all_but(MEMBERS);
