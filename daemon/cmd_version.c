@@ -90,7 +90,6 @@ int cmd_version(const struct version_options *options)
 {
     if (options->format == VERSION_JSON) {
         char distro[256];
-        struct utsname machine = {0};
         read_distro(distro, sizeof distro);
         print_json(distro, go_architecture());
     } else {
