@@ -9,8 +9,8 @@
 #define SPEGEL_COMMIT "unknown"
 #endif
 
-/* What this was built for, which need not be what the kernel is: 32-bit programs run on 64-bit ones. The
- * names are Go's, which readers of this output compare with. */
+/* What this was built for, which need not be what the kernel is: 32-bit programs run on 64-bit
+ * ones. The names are Go's, which readers of this output compare with. */
 static const char *go_architecture(void)
 {
 #if defined __x86_64__
