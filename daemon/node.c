@@ -153,10 +153,18 @@ static bool node_ready(void *arg, struct buf *why)
     return node_listed(n) && cluster_is_ready(n->cluster);
 }
 
-static int node_cluster_request(void *arg, const char *path, const char *auth, struct buf *body)
+static int node_cluster_request(void *arg, const char *path, const char *auth, struct conn *c)
 {
     const struct node *n = arg;
-    return n->cluster ? cluster_serve(n->cluster, path, auth, body) : -EAGAIN;
+    return n->cluster ? cluster_serve(n->cluster, path, auth, c) : -EAGAIN;
+}
+
+static void node_cluster_gone(void *arg, struct conn *c)
+{
+    const struct node *n = arg;
+    if (n->cluster) {
+        cluster_gone(n->cluster, c);
+    }
 }
 
 static const char *node_id_text(void *arg)
@@ -298,6 +306,7 @@ static int node_start_registry(struct node *n, struct error *err)
         .auth = n->auth,
         .ready = node_ready,
         .cluster = node_cluster_request,
+        .cluster_gone = node_cluster_gone,
         .badge = node_take_badge,
         .node_id = node_id_text,
         .arg = n,

@@ -121,8 +121,9 @@
 #define LIMIT_GOSSIP_SET_BYTES (2 * 1024 * 1024)
 #define LIMIT_GOSSIP_SNAPSHOT_BYTES (64 * 1024 * 1024)
 #define LIMIT_GOSSIP_SERVED_BYTES (128 * 1024 * 1024) /* bodies built for others, all together */
-#define LIMIT_GOSSIP_SERVINGS 64    /* answers with such bodies at once; then 503 */
-#define LIMIT_GOSSIP_SERVE_MS 15000 /* from the request to the last byte read */
+#define LIMIT_GOSSIP_SERVINGS 64                    /* answers with such bodies at once; then 503 */
+#define LIMIT_GOSSIP_SEAL_BYTES_PER_MS (256 * 1024) /* of such bodies, for all together */
+#define LIMIT_GOSSIP_SERVE_MS 15000                 /* from the request to the last byte read */
 #define LIMIT_GOSSIP_BUILD_EARLY                                                                   \
     1024                        /* keys that change while one is built; then without their         \
                                    holders' sets */

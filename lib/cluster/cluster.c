@@ -15,6 +15,7 @@
 #include "cluster/key_file.h"
 #include "cluster/note.h"
 #include "cluster/self.h"
+#include "cluster/served.h"
 
 struct cluster {
     struct loop *loop;
@@ -31,6 +32,7 @@ struct cluster {
     struct bulk bulk;
     struct holding holding;
     struct answers answers;
+    struct served served;
     bool warned_lost, peers_failed;
 };
 
@@ -46,12 +48,13 @@ static void cluster_send(struct cluster *c, const struct gossip_send *send)
     }
 }
 
-static void cluster_fetched(void *arg, uint32_t id, int status, const struct buf *body)
+static void cluster_fetched(void *arg, uint32_t id, int status, struct buf *body)
 {
     struct gossip_event event = {.kind = GOSSIP_FETCHED, .fetched = {.id = id, .status = status}};
     if (status == 0) {
         event.fetched.bytes = (const uint8_t *)(body->data ? body->data : "");
         event.fetched.len = body->len;
+        event.fetched.owner = body;
     }
     cluster_step(arg, &event);
 }
@@ -103,6 +106,7 @@ static void cluster_step(struct cluster *c, struct gossip_event *event)
             log_warn("the node's identity could not be kept", LOG_STR("err", err.text));
         }
     }
+    served_look(&c->served);
     uint64_t wake_at_ms = c->effects.wake_at_ms;
     (void)timer_start(&c->timer, wake_at_ms > event->now_ms ? wake_at_ms - event->now_ms : 0);
     /* A fetch that could not even start is told last: telling steps again and reuses the effects.
@@ -269,6 +273,7 @@ int cluster_new(struct loop *loop, struct fetcher *fetcher, const struct cluster
     timer_init(&c->timer, loop, cluster_tick, c);
     bulk_init(&c->bulk, fetcher, cluster_fetched, c);
     answers_init(&c->answers, loop, config->answered, config->arg);
+    served_init(&c->served, loop);
     holding_init(&c->holding, loop, cluster_tell_holding, c);
     c->label = strdup(config->label);
     c->data_dir = config->data_dir ? strdup(config->data_dir) : NULL;
@@ -306,6 +311,7 @@ void cluster_free(struct cluster *c)
     bulk_done(&c->bulk);
     holding_done(&c->holding);
     answers_done(&c->answers);
+    served_done(&c->served);
     timer_stop(&c->timer);
     udp_free(c->udp);
     key_file_free(c->keys);
@@ -348,13 +354,18 @@ const char *cluster_id_text(const struct cluster *c)
     return c->id_text;
 }
 
-int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body)
+int cluster_serve(struct cluster *c, const char *path, const char *auth, struct conn *conn)
 {
-    int r = gossip_serve(c->core, path, auth, body);
+    int r = served_begin(&c->served, c->core, path, auth, conn);
     if (r == 0) {
         cluster_tick(c); /* the asker may have told news of itself */
     }
     return r;
+}
+
+void cluster_gone(struct cluster *c, struct conn *conn)
+{
+    served_gone(&c->served, conn);
 }
 
 void cluster_peer_failed(struct cluster *c, uint64_t id)

@@ -15,6 +15,7 @@
 #include "gossip/core.h"
 #include "io/fetch.h"
 #include "io/loop.h"
+#include "io/server.h"
 #include "io/udp.h"
 
 struct cluster_config {       /* copied, except where said */
@@ -57,8 +58,10 @@ const struct key_file *cluster_keys(const struct cluster *c);    /* NULL: the la
 const char *cluster_id_text(const struct cluster *c);            /* 12 hex digits */
 const struct gossip_self *cluster_self(const struct cluster *c); /* addresses as known by now */
 
-/* What a GET under /cluster/v1/ answers; see gossip_serve. */
-int cluster_serve(struct cluster *c, const char *path, const char *auth, struct buf *body);
+/* Answers a GET under /cluster/v1/, now or later: 0; or the caller does: -EACCES (403), -ENOENT
+ * (404), other (503). */
+int cluster_serve(struct cluster *c, const char *path, const char *auth, struct conn *conn);
+void cluster_gone(struct cluster *c, struct conn *conn); /* as struct server_handler's; any conn */
 /* What GET /id answers (HTTP bootstrap): {"id","addrs":["ip:port"],"registry_port","label"}. 0,
  * -ENOMEM, or -EAGAIN while this node knows no address of its own (503: an empty list would say
  * that there is nobody to join). */

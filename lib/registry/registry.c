@@ -14,7 +14,6 @@
 #include "registry/record.h"
 
 #define FIELDS_BYTES 4096
-#define CLUSTER_BODY_BYTES (64 * 1024 * 1024)
 
 int registry_new(struct loop *loop, const struct registry_config *config,
                  struct registry **ret_registry)
@@ -221,23 +220,16 @@ static void registry_probe(struct registry *r, struct conn *c, bool readiness)
 
 static void registry_cluster(struct registry *r, struct conn *c, const struct registry_query *q)
 {
-    struct buf body, fields;
-    buf_init(&body, CLUSTER_BODY_BYTES);
-    buf_init(&fields, FIELDS_BYTES);
-    int status = r->draining ? -ESHUTDOWN
-                             : r->config.cluster(r->config.arg, q->path.plain,
-                                                 q->request->spegel_auth, &body);
-    if (status == 0 && http_head_field(&fields, "Content-Type", "application/octet-stream") == 0) {
-        server_respond(c, 200, &fields, body.data, body.len);
-    } else if (status == -EACCES) {
+    int status = r->draining
+                     ? -ESHUTDOWN
+                     : r->config.cluster(r->config.arg, q->path.plain, q->request->spegel_auth, c);
+    if (status == -EACCES) {
         answer_problem(c, 403, "DENIED", "not from a member of this cluster", NULL);
     } else if (status == -ENOENT) {
         answer_problem(c, 404, "UNSUPPORTED", "no such resource", NULL);
-    } else {
+    } else if (status < 0) {
         answer_problem(c, 503, "TOOMANYREQUESTS", "not now", NULL);
     }
-    buf_done(&body);
-    buf_done(&fields);
 }
 
 static void registry_ping(struct conn *c, enum path_kind kind)
@@ -368,6 +360,7 @@ void registry_gone(void *arg, struct conn *c)
     serve_gone(r, c);
     feed_gone(r, c);
     mirror_gone(r->config.mirror, c);
+    r->config.cluster_gone(r->config.arg, c);
     record_gone(c);
 }
 

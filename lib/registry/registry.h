@@ -29,8 +29,11 @@ struct registry_config { /* everything pointed at outlives the registry */
     /* True when ready; else appends to `why` what is missing, a JSON object's members. Also called
      * when ready, for what an operator may want to see in the body. */
     bool (*ready)(void *arg, struct buf *why);
-    /* GET /cluster/v1/…: appends the body; 0, -EACCES (403), -ENOENT (404), other: 503. */
-    int (*cluster)(void *arg, const char *path, const char *auth, struct buf *body);
+    /* GET /cluster/v1/…: 0: c is answered there, now or later, unless cluster_gone says first that
+     * its client is gone (of any conn); else it is answered here: -EACCES (403), -ENOENT (404),
+     * other: 503. */
+    int (*cluster)(void *arg, const char *path, const char *auth, struct conn *c);
+    void (*cluster_gone)(void *arg, struct conn *c);
     /* May be NULL: nobody follows. Whether a peer's X-Spegel-Follow shows that it is a member which
      * can ask elsewhere for this digest (gossip/badge.h), and whether it takes a download under
      * way. To be asked once a request. */

@@ -28,6 +28,8 @@ struct site {
     struct site *holder; /* what the mirror's look-up gives; NULL: nobody */
     unsigned lookups;
     bool ready;
+    struct conn *cluster_waits; /* asked for something slow of the cluster */
+    unsigned cluster_gone;      /* and went away */
     char reply[REPLY_BYTES];
     struct blocking_client client;
 };
@@ -97,15 +99,31 @@ static inline bool site_ready(void *arg, struct buf *why)
     return s->ready;
 }
 
-static inline int site_cluster(void *arg, const char *path, const char *auth, struct buf *body)
+static inline int site_cluster(void *arg, const char *path, const char *auth, struct conn *c)
 {
-    (void)arg;
+    struct site *s = arg;
     if (!auth) {
         return -EACCES;
     }
-    return !strcmp(path, "/cluster/v1/snapshot") ? buf_puts(body, "sealed")
-           : !strcmp(path, "/cluster/v1/busy")   ? -EAGAIN
-                                                 : -ENOENT;
+    if (!strcmp(path, "/cluster/v1/slow")) {
+        s->cluster_waits = c; /* nobody answers it */
+        return 0;
+    }
+    if (strcmp(path, "/cluster/v1/snapshot") != 0) {
+        return !strcmp(path, "/cluster/v1/busy") ? -EAGAIN : -ENOENT;
+    }
+    struct buf fields;
+    buf_init(&fields, 100);
+    (void)buf_puts(&fields, "Content-Type: application/octet-stream\r\n");
+    server_respond(c, 200, &fields, "sealed", 6);
+    buf_done(&fields);
+    return 0;
+}
+
+static inline void site_cluster_gone(void *arg, struct conn *c)
+{
+    struct site *s = arg;
+    s->cluster_gone += c == s->cluster_waits;
 }
 
 static inline const char *site_node_id(void *arg)
@@ -166,6 +184,7 @@ static inline void site_start_with(struct site *s, struct loop *loop, const char
                                      .auth = s->auth,
                                      .ready = site_ready,
                                      .cluster = site_cluster,
+                                     .cluster_gone = site_cluster_gone,
                                      .badge = site_take_badge,
                                      .node_id = site_node_id,
                                      .arg = s};
