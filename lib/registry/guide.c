@@ -13,11 +13,6 @@ static void guide_timer_fired(void *arg);
 static void guide_try_next(struct guide *g);
 static void guide_go_on(struct guide *g);
 
-static void guide_note(struct guide *g, const struct mirror_holder *holder, const char *outcome)
-{
-    mirror_note_attempt(g->log, holder, outcome);
-}
-
 static void guide_failed(struct guide *g, enum gossip_swarm_fault fault)
 {
     if (g->parent) {
@@ -32,6 +27,7 @@ static void guide_reviewed(struct cold_ask *ask, const struct gossip_answer *ans
     if (answer->kind == GOSSIP_SWARM_OFFER && !g->running && g->better &&
         answer->offers[0].id != g->parent && !blame_has(&g->failed, answer->offers[0].id)) {
         g->answer = *answer;
+        g->answer.count = 1; /* the parent itself may be among the rest */
         g->next = 0;
         g->better(g);
     }
@@ -53,7 +49,9 @@ void guide_flowing(struct guide *g, const struct want *want, const struct attemp
     uint64_t now_ms = loop_now_ms(g->mirror->loop);
     cold_counters(g->cold)->bytes_followed += bytes;
     cold_flight_gave(g->flight, blame_id(from->holder.node_id), from->origin);
-    if (g->running) {
+    if (g->kept) {
+        g->want.first = want->first;
+    } else if (g->running) {
         guide_stop(g);
         blame_forget_stalled(&g->failed);
         g->parent = blame_id(from->holder.node_id); /* another one may have been tried meanwhile */
@@ -74,6 +72,7 @@ void guide_stop(struct guide *g)
     }
     if (g->running) {
         g->running = false;
+        g->kept = 0;
         cold_ask_end(g->cold, &g->ask);
         timer_stop(&g->timer);
         attempt_free(g->attempt);
@@ -172,10 +171,23 @@ static void guide_answered(struct cold_ask *ask, const struct gossip_answer *ans
     guide_try_next(g);
 }
 
+/* The faster one is no better: the old one goes on, as it did meanwhile. */
+static void guide_stay(struct guide *g, enum gossip_swarm_fault fault)
+{
+    uint64_t kept = g->kept;
+    guide_failed(g, fault);
+    guide_stop(g);
+    g->parent = kept;
+}
+
 /* It is time to ask again, or the parent has been silent for long, or the answer is. */
 static void guide_timer_fired(void *arg)
 {
     struct guide *g = arg;
+    if (g->kept) {
+        guide_stay(g, GOSSIP_FAULT_STALLED);
+        return;
+    }
     if (g->ask.number) {
         cold_ask_end(g->cold, &g->ask);
         guide_unanswered(g);
@@ -202,6 +214,8 @@ static void on_attempt_ready(struct attempt *a)
     struct guide *g = a->arg;
     struct cold_counters *counters = cold_counters(g->cold);
     g->attempt = NULL;
+    counters->switched += g->kept != 0;
+    cold_flight_set_parent(g->flight, g->parent);
     guide_stop(g);
     blame_forget_stalled(&g->failed);
     g->reviewed_ms = loop_now_ms(g->mirror->loop);
@@ -214,19 +228,23 @@ static void on_attempt_failed(struct attempt *a)
     struct guide *g = a->arg;
     struct mirror *m = g->mirror;
     enum attempt_fault fault = a->fault;
-    guide_note(g, &a->holder, a->outcome);
+    mirror_note_attempt(g->log, &a->holder, a->outcome);
     if (fault == FAULT_UNREACHABLE) {
         m->config.unreachable(m->config.arg, a->holder.node_id);
     }
     attempt_free(a);
     g->attempt = NULL;
     cold_ask_end(g->cold, &g->ask);
-    if (fault == FAULT_OURS) {
+    enum gossip_swarm_fault blamed =
+        fault == FAULT_UNREACHABLE ? GOSSIP_FAULT_LOST : GOSSIP_FAULT_REFUSED;
+    if (g->kept) {
+        guide_stay(g, blamed);
+    } else if (fault == FAULT_OURS) {
         guide_end(g, GUIDE_NOBODY);
-        return;
+    } else {
+        guide_failed(g, blamed);
+        guide_go_on(g);
     }
-    guide_failed(g, fault == FAULT_UNREACHABLE ? GOSSIP_FAULT_LOST : GOSSIP_FAULT_REFUSED);
-    guide_go_on(g);
 }
 
 /* Whoever holds it all may be asked right away. Of the others the arbiter must say anew: it took
@@ -276,7 +294,7 @@ static void guide_try_next(struct guide *g)
         }
         if (attempt_new(g->mirror, &holder, &g->want, &g->attempt) < 0) {
             g->attempt = NULL;
-            guide_note(g, &holder, "could not be asked");
+            mirror_note_attempt(g->log, &holder, "could not be asked");
             continue;
         }
         g->attempt->on_head = on_attempt_head;
@@ -284,12 +302,18 @@ static void guide_try_next(struct guide *g)
         g->attempt->on_failed = on_attempt_failed;
         g->attempt->arg = g;
         g->parent = id;
-        cold_flight_set_parent(g->flight, id);
+        if (!g->kept) {
+            cold_flight_set_parent(g->flight, id);
+        }
         guide_wait(g, LIMIT_NO_PROGRESS_MS);
         return;
     }
     g->parent = 0;
-    guide_wait(g, LIMIT_COLD_AGAIN_MS);
+    if (g->kept) {
+        guide_stay(g, GOSSIP_FAULT_REFUSED);
+    } else {
+        guide_wait(g, LIMIT_COLD_AGAIN_MS);
+    }
 }
 
 /* --- beginning --- */
@@ -323,17 +347,40 @@ int guide_start(struct guide *g, const struct want *want)
 
 int guide_change(struct guide *g, const struct want *want)
 {
-    cold_counters(g->cold)->switched++;
+    CHECK(!g->running && g->parent);
     int r = guide_begin(g, want);
     if (r == 0) {
+        g->kept = g->parent;
         guide_try_next(g);
     }
     return r;
 }
 
+/* The one that was to be kept until then gives nothing more: whoever is being tried is all there
+ * is. False: nobody is. */
+static bool guide_keeps_no_more(struct guide *g, const struct want *want)
+{
+    if (!g->running || !g->attempt) {
+        return false;
+    }
+    if (g->kept) {
+        g->kept = 0;
+        g->want.first = want->first;
+        cold_flight_set_parent(g->flight, g->parent);
+    }
+    return true;
+}
+
 int guide_stalled(struct guide *g, const struct want *want)
 {
-    CHECK(!g->running && g->won && g->ended);
+    if (g->kept) {
+        blame_add(&g->failed, g->kept, GOSSIP_FAULT_STALLED);
+    }
+    if (g->running) {
+        (void)guide_keeps_no_more(g, want);
+        return 0;
+    }
+    CHECK(g->won && g->ended);
     int r = guide_begin(g, want);
     if (r == 0) {
         guide_timer_fired(g);
@@ -344,8 +391,8 @@ int guide_stalled(struct guide *g, const struct want *want)
 int guide_lost(struct guide *g, const struct mirror_holder *source, const struct want *want)
 {
     blame_add(&g->failed, blame_id(source->node_id), GOSSIP_FAULT_LOST);
-    if (g->running && g->attempt) {
-        return 0; /* another one is being tried already */
+    if (guide_keeps_no_more(g, want)) {
+        return 0;
     }
     guide_stop(g);
     return guide_start(g, want);

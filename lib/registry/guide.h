@@ -27,6 +27,7 @@ struct guide { /* embedded; zero before guide_start */
     size_t next;                 /* of its offers */
     struct attempt *attempt;
     uint64_t parent;           /* the attempt's, or the one that the caller still has */
+    uint64_t kept;             /* the caller's, while a faster one is tried; 0: none is */
     struct gossip_want failed; /* only its list */
     unsigned rounds;           /* parents that failed in a row */
     uint64_t until_ms;
@@ -46,14 +47,16 @@ struct guide { /* embedded; zero before guide_start */
  * 0 or -ENOMEM. */
 int guide_start(struct guide *g, const struct want *want);
 /* The parent that won gives nothing: is it to be left? The caller keeps its connection until won or
- * ended, and says guide_flowing if bytes come after all. 0 or -ENOMEM. */
+ * ended, and says guide_flowing if bytes come after all. Running already: it goes on. 0 or -ENOMEM.
+ */
 int guide_stalled(struct guide *g, const struct want *want);
 /* The parent that won gave bytes, `want` is what is left: whatever was being asked about it is
  * settled. Each LIMIT_SWARM_SLOW_MS the arbiter is asked for a much faster one, and `better` called
  * when there is one. */
 void guide_flowing(struct guide *g, const struct want *want, const struct attempt *from,
                    size_t bytes);
-/* Inside `better`, with the old parent let go: won or ended follow. 0 or -ENOMEM. */
+/* Inside `better`: the faster one is tried, and won follows with its first byte, at want's `first`;
+ * the old parent has given more by then. Should it fail, nothing follows. 0 or -ENOMEM. */
 int guide_change(struct guide *g, const struct want *want);
 /* The parent that won broke: another one is looked for, from want's `first` on; what guide_stalled
  * began goes on. The same callbacks; 0 or -ENOMEM. */

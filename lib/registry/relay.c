@@ -76,7 +76,10 @@ static int relay_fill(struct relay *r)
     if (!r->source) {
         return 0;
     }
-    n = r->copies ? relay_fill_buffer(r) : relay_fill_pipe(r);
+    n = relay_skip(r);
+    if (n > 0) {
+        n = r->copies ? relay_fill_buffer(r) : relay_fill_pipe(r);
+    }
     if (n == -EINVAL && !r->copies) {
         int failed = relay_copy_from_now_on(r);
         return failed < 0 ? failed : relay_fill(r);

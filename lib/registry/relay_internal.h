@@ -12,6 +12,7 @@ struct relay {
     const struct mirror_query *query;
     struct want want;       /* what is still to be taken: first moves */
     struct attempt *source; /* NULL while the next one is being looked for */
+    int64_t skip_bytes;     /* of the source: our client has them already */
     struct race race;
     int error;    /* no holder is left, or the hash was wrong */
     bool waiting; /* write returned 0: our client reads and we have nothing */
@@ -37,6 +38,8 @@ void relay_take_source(struct relay *r, struct attempt *source);
 /* The giver broke off, or gave what it should not: another one is looked for; or r->error is set.
  */
 void relay_source_failed(struct relay *r);
+/* Reads what is not for our client. More than 0: that is done; else as peer_read. */
+int64_t relay_skip(struct relay *r);
 /* Wakes our client when the giver has bytes. */
 void relay_watch_source(struct relay *r);
 /* The timer `wait`: our client has waited for a while. */

@@ -10,6 +10,7 @@ static void relay_let_go(struct relay *r)
 {
     attempt_free(r->source);
     r->source = NULL;
+    r->skip_bytes = 0;
 }
 
 void relay_take_source(struct relay *r, struct attempt *winner)
@@ -68,17 +69,33 @@ void relay_source_failed(struct relay *r)
     }
 }
 
+/* Bytes that the old one gave while the new one was asked are not for our client again. */
 static void on_guide_won(struct guide *g, struct attempt *winner)
 {
-    relay_resume(g->arg, winner);
+    struct relay *r = g->arg;
+    r->skip_bytes = r->want.first - winner->want.first;
+    relay_resume(r, winner);
 }
 
-/* A much faster parent: it goes on where this one is. */
+int64_t relay_skip(struct relay *r)
+{
+    char bytes[16 * 1024];
+    int64_t n = 1;
+    while (r->skip_bytes > 0 && n > 0) {
+        int64_t some = (int64_t)sizeof(bytes);
+        n = peer_read(r->source->exchange, bytes,
+                      (size_t)(r->skip_bytes < some ? r->skip_bytes : some));
+        r->skip_bytes -= n > 0 ? n : 0;
+    }
+    return n;
+}
+
+/* A much faster parent. Ours gives on until the first byte of that one is here. */
 static void on_guide_better(struct guide *g)
 {
     struct relay *r = g->arg;
-    if (r->want.first <= r->want.last && guide_change(g, &r->want) == 0) {
-        relay_let_go(r);
+    if (r->want.first <= r->want.last) {
+        (void)guide_change(g, &r->want);
     }
 }
 
@@ -114,7 +131,7 @@ void relay_wait_fired(void *arg)
     }
     r->mirror->counters.stalled++;
     if (r->guide) { /* which goes on by itself, until bytes come */
-        if (!r->guide->running && guide_stalled(r->guide, &r->want) < 0) {
+        if (guide_stalled(r->guide, &r->want) < 0) {
             relay_source_failed(r);
         }
         return;

@@ -165,34 +165,6 @@ static void a_silent_parent_is_kept_while_the_arbiter_says_so(void **state)
 }
 
 /* The one that is named turns out to give nothing; so it is the old one again, at the offset. */
-static void a_slow_parent_is_left_for_a_faster_one_at_the_offset(void **state)
-{
-    struct rollout *r = *state;
-    const int64_t slow = 64 * 1024;
-    int64_t at = 0;
-    r->answer_count = 3;
-    r->answers[1] = r->answers[2] = GOSSIP_SWARM_OFFER;
-    r->offers[1] = SILENT;
-    parent_begins(r, TOTAL);
-    follower_asks(r, "");
-    for (; r->want_count < 2 && at < BLOB_BYTES; at += slow) {
-        parent_grows(r, at, at + slow);
-        run_for(r, 100);
-    }
-    assert_int_equal(r->want_count, 2);
-    assert_int_equal(r->wants[1].failed[0].id, PARENT);
-    assert_int_equal(r->wants[1].failed[0].fault, GOSSIP_FAULT_SLOW);
-    assert_true(r->wants[1].bytes > 0);
-    parent_grows(r, at, BLOB_BYTES);
-    parent_commits(r);
-    follower_finishes(r);
-    assert_whole(r);
-    assert_int_equal(r->want_count, 3);
-    assert_int_equal(r->wants[2].failed[0].id, SILENT);
-    assert_int_equal(r->wants[2].failed[0].fault, GOSSIP_FAULT_STALLED);
-    assert_int_equal(r->wants[2].failed_count, 1); /* slow is no fault */
-    assert_int_equal(mirror_counters(r->follower.mirror)->resumed, 1);
-}
 
 static void a_follower_told_to_wait_asks_again(void **state)
 {
@@ -404,8 +376,6 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_silent_parent_is_kept_while_the_arbiter_says_so, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_slow_parent_is_left_for_a_faster_one_at_the_offset,
-                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_follower_told_to_wait_asks_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(with_no_arbiter_it_is_a_miss_or_what_a_holder_gives, set_up,
                                         tear_down),
