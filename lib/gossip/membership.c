@@ -10,7 +10,8 @@
 #define SWEEP_MS 5000
 #define SWEEP_MORE_MS 20
 #define ACCUSE_AGAIN_MS 1000
-#define NO_SIGN_MS 120000 /* without a new incarnation of one that cannot be probed */
+#define REFUTED_BEFORE_MS 1000 /* rumours of both have been told to the end by then */
+#define NO_SIGN_MS 120000      /* without a new incarnation of one that cannot be probed */
 /* In a view of at least MASS_MEMBERS with more than a quarter suspect at once, something else is
  * wrong than so many nodes: nobody is declared dead for a while. Selection is unaffected. */
 #define MASS_MEMBERS 8
@@ -150,15 +151,22 @@ static void take_alive(struct gossip *g, struct gossip_member *m, const struct g
 void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to)
 {
     struct gossip_packet p;
-    struct gossip_addr addr = to ? *to : gossip_member_addr(g, m);
+    struct gossip_addr addrs[2] = {to ? *to : gossip_member_addr(g, m)};
+    struct gossip_member *other;
     if (m->state == GOSSIP_ALIVE ||
         (m->accused_ms && g->now_ms - m->accused_ms < ACCUSE_AGAIN_MS)) {
         return;
     }
+    if (m->state == GOSSIP_SUSPECT && g->now_ms - m->state_ms >= ACCUSE_AGAIN_MS &&
+        gossip_random_members(g, m, &other, 1) == 1) {
+        /* It does not answer us. Perhaps it has long answered everybody else: one of them says so,
+         * see gossip_refuted_before. */
+        addrs[1] = gossip_member_addr(g, other);
+    }
     m->accused_ms = g->now_ms;
     gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
     gossip_packet_about(g, &p, m);
-    gossip_packet_send(g, &p, &addr, 1);
+    gossip_packet_send(g, &p, addrs, 2);
 }
 
 void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t teller)
@@ -285,6 +293,15 @@ void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
         become(g, m, GOSSIP_DEAD);
         gossip_note(g, GOSSIP_NOTE_DOWN, m);
     }
+}
+
+const struct gossip_member *gossip_refuted_before(const struct gossip *g,
+                                                  const struct gossip_accusation *a)
+{
+    const struct gossip_member *m = gossip_members_get(&g->members, a->id);
+    bool refuted = m && m != g->me && m->state == GOSSIP_ALIVE && m->boot == a->boot &&
+                   m->incarnation > a->incarnation;
+    return refuted && g->now_ms - m->state_ms >= REFUTED_BEFORE_MS ? m : NULL;
 }
 
 static bool holds_deaths(const struct gossip *g, size_t suspects)

@@ -38,6 +38,14 @@ static void send_ping(struct gossip *g, uint32_t nonce, const struct gossip_memb
     gossip_packet_send(g, &p, to, 1);
 }
 
+/* Those without UDP are not asked. But who has no answers from anybody, over UDP or otherwise, may
+ * be wrong about its own, and so may they: two who are cut off from all others, say. */
+static bool is_asked(const struct gossip *g, const struct gossip_member *m)
+{
+    return gossip_can_hear(g, m) ||
+           (g->udp == GOSSIP_UDP_DOUBTED && m->tcp_only && gossip_shares_family(g, m));
+}
+
 void gossip_probe_now(struct gossip *g, struct gossip_member *m)
 {
     struct gossip_probe *free_probe = NULL;
@@ -49,7 +57,7 @@ void gossip_probe_now(struct gossip *g, struct gossip_member *m)
             free_probe = &g->probes[i];
         }
     }
-    if (!free_probe || !gossip_member_is_live(m) || g->leaving || !gossip_can_hear(g, m)) {
+    if (!free_probe || !gossip_member_is_live(m) || g->leaving || !is_asked(g, m)) {
         return;
     }
     struct gossip_addr to = gossip_member_addr(g, m);
@@ -80,7 +88,7 @@ static bool shuffle(struct gossip *g)
     g->probe_cursor = g->probe_count = 0;
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
-        if (m != g->me && gossip_member_is_live(m) && gossip_can_hear(g, m)) {
+        if (m != g->me && gossip_member_is_live(m) && is_asked(g, m)) {
             size_t at = (size_t)(gossip_random(g) % (g->probe_count + 1));
             g->probe_order[g->probe_count++] = g->probe_order[at];
             g->probe_order[at] = m->slot;

@@ -29,7 +29,8 @@ struct context {
     struct gossip_addr back; /* where answers larger than what they answer go */
     struct gossip_dictionary dictionary;
     size_t packet_bytes;
-    bool accused; /* it speaks badly of us */
+    bool accused;                       /* it speaks badly of us */
+    const struct gossip_member *missed; /* or of somebody whose answer the sender has missed */
 };
 
 static int hear_ping(struct context *c, struct gossip_reader *r)
@@ -80,6 +81,7 @@ static int hear_record(struct context *c, uint8_t type, struct gossip_reader *r)
         if (error == 0) {
             gossip_hear_accusation(c->g, (enum gossip_message)type, &accusation);
             c->accused = c->accused || accusation.id == c->g->me->id;
+            c->missed = c->missed ? c->missed : gossip_refuted_before(c->g, &accusation);
         }
     }
     return error;
@@ -208,6 +210,12 @@ void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uin
         gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
         gossip_packet_about(g, &p, g->me);
         gossip_packet_send(g, &p, from, 1);
+    }
+    if (c.missed && !g->leaving && gossip_may_answer(g)) {
+        struct gossip_packet p;
+        gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
+        gossip_packet_about(g, &p, c.missed);
+        gossip_packet_send(g, &p, &c.back, 1);
     }
 }
 

@@ -86,14 +86,15 @@ static bool is_settled(const struct sim *s, const struct sim_node *n)
            !n->udp_blocked && !n->leaving;
 }
 
-/* 5: a live reachable node is not excluded beyond a bound. */
+/* 5: a live reachable node is not excluded beyond a bound. Whose set was never fetched is not to be
+ * chosen, and nothing is fetched without TCP. */
 static void check_chosen(struct sim *s, struct sim_node *n, struct sim_seen *seen,
                          const struct gossip_member_view *v)
 {
     struct sim_node *owner = sim_node_of(s, v->id);
     uint32_t now_ms = (uint32_t)sim_ms(s);
     if (!owner || owner->group != n->group || strcmp(owner->label, n->label) != 0 ||
-        !is_settled(s, owner) || !is_settled(s, n)) {
+        !is_settled(s, owner) || !is_settled(s, n) || (s->net.tcp_blocked && v->version == 0)) {
         seen->out_since_ms = 0;
         return;
     }

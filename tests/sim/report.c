@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-static double node_seconds(const struct sim *s)
+double sim_node_seconds(const struct sim *s)
 {
     uint64_t us = s->node_us;
     for (size_t i = 0; i < s->node_count; i++) {
@@ -44,7 +44,7 @@ void sim_report(struct sim *s, const struct sim_scenario *scenario)
     print_samples("joined", &s->join);
     print_samples("healed", &s->heal);
     printf(" out %.1e, %.0f B/s, %.1f h, trace %016llx\n", out_ratio(s),
-           (double)s->traffic_sum.bytes / nodes_seconds(s), node_seconds(s) / 3600,
+           (double)s->traffic_sum.bytes / nodes_seconds(s), sim_node_seconds(s) / 3600,
            (unsigned long long)s->trace);
     if (s->violations) {
         printf("  %zu violations; again: build/sim --scenario %s --nodes %zu --seed %llu",
@@ -95,7 +95,7 @@ void sim_report_json(struct sim *s, const struct sim_scenario *scenario)
            (unsigned long long)s->index_bytes, (unsigned long long)s->core_bytes);
     printf(",\"queue_max\":{\"rumours\":%u,\"behind\":%u,\"fetches\":%u}", s->rumours_max,
            s->behind_max, s->fetches_max);
-    printf(",\"node_hours\":%.3f,\"cpu_us_per_node_s\":%.2f}\n", node_seconds(s) / 3600,
-           (double)s->core_cpu_ns / 1000 / node_seconds(s));
+    printf(",\"node_hours\":%.3f,\"cpu_us_per_node_s\":%.2f}\n", sim_node_seconds(s) / 3600,
+           (double)s->core_cpu_ns / 1000 / sim_node_seconds(s));
     fflush(stdout);
 }

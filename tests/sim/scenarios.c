@@ -175,6 +175,9 @@ static void run_no_answer(struct sim *s)
     }
     sim_start(s, 1, SIM_SEEDS_NONE); /* not even bootstrap answers */
     sim_measure_join(s, 1, 2100);
+    event.seeds.addrs = &s->nodes[1].addr; /* until it names somebody who does */
+    sim_event(s, 0, &event);
+    sim_measure_heal(s, 10000, "somebody answers");
 }
 
 static void run_leave(struct sim *s)

@@ -10,11 +10,11 @@
  *     check.c      the invariants
  *     measure.c    how long things took
  *     report.c     what main.c prints
- *     scenarios.c, trouble.c, scale.c, daemons.c   what happens to clusters; stories.c is what they
- *                  share
- *     rollout*.c   content nobody has, pulled by all at once
- *     keys.c       what nodes have, and what they are told to have
- *     bench.c      one core with thousands of members: memory and look-up time */
+ *     run.c, soak.c   one scenario from seed to report; ever more of them
+ *     scenarios.c, trouble.c, life.c, scale.c, daemons.c   what happens to clusters; stories.c is
+ * what they share rollout*.c   content nobody has, pulled by all at once keys.c       what nodes
+ * have, and what they are told to have bench.c      one core with thousands of members: memory and
+ * look-up time */
 #pragma once
 
 #include "gossip/core.h"
@@ -243,6 +243,7 @@ void sim_measure_sizes(struct sim *s);
 struct sim_scenario;
 void sim_report(struct sim *s, const struct sim_scenario *scenario);
 void sim_report_json(struct sim *s, const struct sim_scenario *scenario);
+double sim_node_seconds(const struct sim *s); /* lived by all nodes */
 
 /* --- stories.c: what scenarios are made of --- */
 #define SIM_VISIBLE_MS 1000 /* the goals, as limits */
@@ -271,12 +272,34 @@ struct sim_scenario {
 };
 extern const struct sim_scenario sim_story_scenarios[]; /* each ends with a NULL name */
 extern const struct sim_scenario sim_trouble_scenarios[];
+extern const struct sim_scenario sim_life_scenarios[];
 extern const struct sim_scenario sim_scale_scenarios[];
 extern const struct sim_scenario sim_daemon_scenarios[];
 
 /* --- rollout.c, rollouts.c: see rollout.h --- */
 void sim_rollout_answer(struct sim *s, size_t node, const struct gossip_answer *answer);
 extern const struct sim_scenario sim_rollout_scenarios[];
+
+/* --- run.c --- */
+struct sim_options {
+    const char *name; /* of the scenario; NULL: all */
+    size_t nodes;     /* 0: as many as the scenario has */
+    double hours;     /* to live on; 0: no longer than the story takes */
+    bool json;
+};
+struct sim_result {
+    size_t violations;
+    uint64_t trace;
+    double node_hours;
+};
+extern const struct sim_scenario *const sim_tables[];           /* ends with NULL */
+const struct sim_scenario *sim_scenario_find(const char *name); /* NULL: none */
+void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_options *o,
+                      uint64_t seed, struct sim_result *ret_result);
+
+/* --- soak.c --- */
+/* Runs what the plan has for each seed; prints the sums after each. The exit status. */
+int sim_soak(const struct sim_options *options, uint64_t first, uint64_t last);
 
 /* --- bench.c --- */
 /* A core with `nodes` members of `keys` digests each; prints its memory, what a snapshot of it

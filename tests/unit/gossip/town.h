@@ -26,6 +26,7 @@ struct town {
     uint64_t wake_ms[HOUSES], now_ms;
     bool cut[HOUSES];               /* hears nobody, is heard by nobody */
     bool no_udp[HOUSES];            /* but over TCP it does */
+    bool lost[HOUSES][HOUSES];      /* datagrams from one to the other; not back */
     struct letter letters[LETTERS]; /* to be delivered */
     size_t letter_count;
     struct letter last; /* the last one delivered */
@@ -97,7 +98,7 @@ static inline void town_deliver(struct town *t)
         size_t to = (size_t)l.to.ip[3] - 1, from = (size_t)l.from.ip[3] - 1;
         t->last = l;
         if (l.to.ip[0] == 10 && to < HOUSES && t->core[to] && !t->cut[to] && !t->cut[from] &&
-            !t->no_udp[to] && !t->no_udp[from]) {
+            !t->no_udp[to] && !t->no_udp[from] && !t->lost[from][to]) {
             town_hear(t, to, &l);
         }
     }
