@@ -19,8 +19,22 @@ void gossip_effects_done(struct gossip_effects *e)
     free(e->sends);
     free(e->fetches);
     free(e->notes);
-    free(e->answers);
+    if (e->answers != &e->spare_answer) {
+        free(e->answers);
+    }
     gossip_effects_init(e);
+}
+
+/* Exactly one answer follows a question, so for the one that a step may begin with there is room
+ * without memory, too. */
+static void answers_ready(struct gossip_effects *e)
+{
+    if (e->answers && e->answers != &e->spare_answer) {
+        return;
+    }
+    struct gossip_answer *answers = malloc(LIMIT_SWARM_ANSWERS * sizeof(*answers));
+    e->answers = answers ? answers : &e->spare_answer;
+    e->answer_capacity = answers ? LIMIT_SWARM_ANSWERS : 1;
 }
 
 /* Room for the most one step may ask for, once: no growing in the middle of a step. */
@@ -38,13 +52,10 @@ static bool effects_ready(struct gossip_effects *e)
         e->notes = malloc(LIMIT_GOSSIP_NOTES * sizeof(*e->notes));
         e->note_capacity = e->notes ? LIMIT_GOSSIP_NOTES : 0;
     }
-    if (!e->answers) {
-        e->answers = malloc(LIMIT_SWARM_ANSWERS * sizeof(*e->answers));
-        e->answer_capacity = e->answers ? LIMIT_SWARM_ANSWERS : 0;
-    }
+    answers_ready(e);
     e->send_count = e->fetch_count = e->note_count = e->answer_count = 0;
     e->persist = false;
-    return e->sends && e->fetches && e->notes && e->answers;
+    return e->sends && e->fetches && e->notes && e->answer_capacity > 1;
 }
 
 /* xoshiro256**, Blackman and Vigna: for choices and nonces; secrets come from the cluster key. */

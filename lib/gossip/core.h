@@ -172,6 +172,7 @@ struct gossip_effects {
     size_t note_count, note_capacity;
     struct gossip_answer *answers;
     size_t answer_count, answer_capacity;
+    struct gossip_answer spare_answer; /* `answers`, while there is no memory for more */
     uint64_t wake_at_ms; /* step a TICK then; monotonic; always set, at most 1 s ahead */
     bool persist;        /* gossip_identity() changed: write it to the data directory */
 };

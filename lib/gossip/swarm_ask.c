@@ -140,9 +140,12 @@ void gossip_ask_start(struct gossip *g, const struct gossip_want *want)
     if (error) {
         free(a);
         g->stats.drop_cap++;
+        /* Nothing was answered yet in this step, and there is room for one in any. */
         struct gossip_answer none = {.ask = want->ask, .key = want->key, .kind = GOSSIP_SWARM_NONE};
-        if (has_room(g)) {
-            g->effects->answers[g->effects->answer_count++] = none;
+        CHECK(has_room(g));
+        g->effects->answers[g->effects->answer_count++] = none;
+        if (s) {
+            s->stats.asks_unanswered++;
         }
         return;
     }

@@ -383,6 +383,29 @@ static void questions_packets_and_flights_are_capped(void **state)
     town_done(&t);
 }
 
+/* At the cap, and with effects that have no memory: the answer has its room all the same. */
+static void over_the_cap_and_without_memory_the_answer_is_none(void **state)
+{
+    (void)state;
+    found_town(3);
+    uint64_t key = key_for(1, 2);
+    for (uint32_t i = 0; i < LIMIT_SWARM_ASKS; i++) {
+        ask(0, key);
+        t.letter_count = 0;
+    }
+    gossip_effects_done(&t.effects);
+    support_fail_allocation(1);
+    for (unsigned i = 0; i < 3; i++) {
+        t.answer_count = 0;
+        assert_int_equal(kind_of(ask(0, key)), GOSSIP_SWARM_NONE);
+    }
+    support_fail_allocation(0);
+    t.answer_count = 0;
+    assert_int_equal(kind_of(ask(0, key)), GOSSIP_SWARM_NONE); /* with memory again */
+    assert_int_equal(swarm_stats(0).asks_unanswered, 4);
+    town_done(&t);
+}
+
 static void without_memory_every_question_is_still_answered_once(void **state)
 {
     (void)state;
@@ -391,6 +414,7 @@ static void without_memory_every_question_is_still_answered_once(void **state)
     SUPPORT_OUT_OF_MEMORY_SWEEP({
         uint32_t numbers[2];
         t.answer_count = 0;
+        gossip_effects_done(&t.effects); /* these, too, are made anew */
         numbers[0] = ask(0, remote);
         numbers[1] = ask(0, own);
         flies(0, own, GOSSIP_FLIGHT_GROWING, 0, MIB);
@@ -423,6 +447,7 @@ int main(void)
         cmocka_unit_test(arbiters_are_told_no_more_often_than_need_be),
         cmocka_unit_test(strangers_are_not_answered),
         cmocka_unit_test(questions_packets_and_flights_are_capped),
+        cmocka_unit_test(over_the_cap_and_without_memory_the_answer_is_none),
         cmocka_unit_test(without_memory_every_question_is_still_answered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
