@@ -1,3 +1,5 @@
+/* size: what knows of the keys stands together: the ring, the sub-keys made of it, and the two
+ * ways to use them. */
 #include "gossip/seal.h"
 
 #include "gossip/key.h"
@@ -426,37 +428,4 @@ uint64_t gossip_seal_cookie(struct gossip_seal *s, const void *bytes, size_t n)
 {
     uint8_t mac[32] = {0};
     return hmac(s->ring.keys[0].mac, bytes, n, mac) ? gossip_load64(mac) : 0;
-}
-
-bool gossip_window_is_new(const struct gossip_window *w, uint64_t counter)
-{
-    if (counter == 0) {
-        return false;
-    }
-    if (counter > w->top) {
-        return true;
-    }
-    uint64_t age = w->top - counter;
-    return age < GOSSIP_WINDOW_COUNTERS && !(w->bits[age / 64] >> (age % 64) & 1);
-}
-
-void gossip_window_accept(struct gossip_window *w, uint64_t counter)
-{
-    if (counter <= w->top) {
-        uint64_t age = w->top - counter;
-        w->bits[age / 64] |= UINT64_C(1) << (age % 64);
-        return;
-    }
-    uint64_t shift = counter - w->top;
-    if (w->top == 0 || shift >= GOSSIP_WINDOW_COUNTERS) {
-        w->bits[0] = w->bits[1] = 0;
-    } else if (shift >= 64) {
-        w->bits[1] = shift == 64 ? w->bits[0] : w->bits[0] << (shift - 64);
-        w->bits[0] = 0;
-    } else {
-        w->bits[1] = w->bits[1] << shift | w->bits[0] >> (64 - shift);
-        w->bits[0] <<= shift;
-    }
-    w->bits[0] |= 1;
-    w->top = counter;
 }

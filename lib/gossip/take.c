@@ -9,8 +9,11 @@
  *     SETTLE   the sets count from now on
  *
  * A set that changes meanwhile by other means is no longer ours to fill (gossip_take_not): its
- * column is cleared there, and what the snapshot says of it is passed over. */
+ * column is cleared there, and what the snapshot says of it is passed over.
+ *
+ * size: one machine and its stages, each a function or two. */
 #include "gossip/holders.h"
+#include "gossip/opening.h"
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -42,7 +45,7 @@ struct gossip_take {
     struct gossip_open_fetch fetch;
     uint64_t teller;
     struct buf bytes;
-    struct gossip_stream *stream; /* OPEN */
+    struct gossip_opening opening;
     struct gossip_exchange exchange;
     bool believing;
     enum stage stage;
@@ -61,7 +64,7 @@ struct gossip_take {
 static void take_done(struct gossip_take *t)
 {
     buf_done(&t->bytes);
-    gossip_stream_free(t->stream);
+    gossip_opening_done(&t->opening);
     free(t->told);
     free(t->alive);
     free(t->sums);
@@ -108,17 +111,15 @@ static int opened(struct gossip_take *t)
 
 static int open_piece(struct gossip_take *t, size_t *ret_cost)
 {
-    size_t left = t->end - t->at;
-    size_t n = left < GOSSIP_STREAM_PIECE_BYTES ? left : GOSSIP_STREAM_PIECE_BYTES;
-    uint8_t *at = (uint8_t *)t->bytes.data + t->at;
-    int error = gossip_stream_pass(t->stream, at, n, at);
-    t->at += n;
+    size_t n = 0;
+    int error = gossip_opening_piece(&t->opening, &t->bytes, &n);
     *ret_cost = PIECE_COSTS * n / GOSSIP_STREAM_PIECE_BYTES + 1;
-    if (error || t->at < t->end) {
-        return error;
+    if (error) {
+        return error == -EINPROGRESS ? 0 : error;
     }
-    error = gossip_stream_verify(t->stream, bytes_at(t, t->end));
-    return error ? error : opened(t);
+    t->begin = t->opening.begin;
+    t->end = t->opening.end;
+    return opened(t);
 }
 
 static int hear_one(struct gossip *g, struct gossip_take *t, size_t *ret_cost)
@@ -377,47 +378,6 @@ int gossip_take_begin(struct gossip *g, const struct gossip_open_fetch *fetch, u
     return error;
 }
 
-/* Two keys of the ring have the id that it names: one may be wrong, and what is unsealed where it
- * lies is gone then. One ring in a hundred or so: all at once, to elsewhere. */
-static int open_aside(struct gossip *g, struct gossip_take *t, const struct gossip_header *h,
-                      const struct gossip_binding *binding)
-{
-    struct buf plain;
-    size_t n = t->bytes.len - GOSSIP_SEAL_OVERHEAD_BYTES;
-    buf_init(&plain, LIMIT_GOSSIP_SNAPSHOT_BYTES + 1);
-    uint8_t *out = (uint8_t *)buf_reserve(&plain, n + 1);
-    int error =
-        out ? gossip_seal_open(g->seal, h, binding, bytes_at(t, 0), t->bytes.len, out) : -ENOMEM;
-    if (error) {
-        buf_done(&plain);
-        return error;
-    }
-    buf_commit(&plain, n);
-    buf_done(&t->bytes);
-    t->bytes = plain;
-    t->end = n;
-    return opened(t);
-}
-
-static int begin_opening(struct gossip *g, struct gossip_take *t, const struct gossip_header *h,
-                         const struct gossip_binding *binding)
-{
-    struct gossip_stream *other;
-    size_t len = t->bytes.len, key_at = 0;
-    int error = gossip_stream_open(g->seal, binding, bytes_at(t, 0), len, &key_at, &t->stream);
-    if (error) {
-        return error;
-    }
-    if (gossip_stream_open(g->seal, binding, bytes_at(t, 0), len, &key_at, &other) == 0) {
-        gossip_stream_free(other);
-        return open_aside(g, t, h, binding);
-    }
-    t->stage = OPEN;
-    t->begin = t->at = GOSSIP_SEAL_HEADER_BYTES;
-    t->end = len - GOSSIP_SEAL_TAG_BYTES;
-    return 0;
-}
-
 int gossip_take_sealed(struct gossip *g, const struct gossip_open_fetch *fetch, struct buf *sealed)
 {
     struct gossip_header h;
@@ -430,7 +390,8 @@ int gossip_take_sealed(struct gossip *g, const struct gossip_open_fetch *fetch, 
     if (error) {
         return error;
     }
-    error = begin_opening(g, g->take, &h, &binding);
+    g->take->stage = OPEN;
+    error = gossip_opening_begin(&g->take->opening, g->seal, &binding, &g->take->bytes);
     if (error) {
         gossip_take_free(g);
     }

@@ -109,6 +109,83 @@ static void a_large_snapshot_is_taken_in_slices(void **state)
     done();
 }
 
+/* As it comes over HTTP: sealed for a question of ours. */
+static void begin_sealed(struct gossip_open_fetch *fetch, struct buf *sealed)
+{
+    struct buf body;
+    *fetch = (struct gossip_open_fetch){.kind = GOSSIP_FETCH_SNAPSHOT, .auth_bytes = 5};
+    struct gossip_binding binding = {
+        .purpose = GOSSIP_FOR_SNAPSHOT, .bytes = fetch->auth, .len = fetch->auth_bytes};
+    buf_init(&body, 1 << 24);
+    buf_init(sealed, 1 << 24);
+    assert_int_equal(gossip_snapshot_build(from, &body), 0);
+    size_t n = body.len + GOSSIP_SEAL_OVERHEAD_BYTES;
+    uint8_t *out = (uint8_t *)buf_reserve(sealed, n);
+    assert_int_equal(gossip_seal_write(from->seal, &binding, (uint8_t *)body.data, body.len, out),
+                     0);
+    buf_commit(sealed, n);
+    buf_done(&body);
+}
+
+static void a_sealed_one_is_opened_in_slices_before_anything_of_it_counts(void **state)
+{
+    (void)state;
+    setup();
+    struct gossip_open_fetch fetch;
+    struct buf sealed;
+    begin_sealed(&fetch, &sealed);
+    assert_true(sealed.len > 2 * GOSSIP_STREAM_PIECE_BYTES);
+    sealed.data[sealed.len - 30] ^= 1;
+    assert_int_equal(gossip_take_sealed(to, &fetch, &sealed), 0);
+    assert_int_equal(sealed.len, 0); /* taken over */
+    finish();
+    buf_done(&sealed);
+    assert_int_equal(to->stats.fetches_failed, 1);
+    assert_null(gossip_members_get(&to->members, 0x1000));
+    begin_sealed(&fetch, &sealed);
+    assert_int_equal(gossip_take_sealed(to, &fetch, &sealed), 0);
+    buf_done(&sealed);
+    assert_true(finish() > 3);
+    has_all_but(MEMBERS);
+    done();
+}
+
+/* An id is one byte of a hash, so there are such rings. */
+static void of_two_keys_with_one_id_the_right_one_opens(void **state)
+{
+    (void)state;
+    uint8_t ring[2][32] = {{0}, {7}}, ids[2];
+    struct gossip_open_fetch fetch;
+    struct buf sealed;
+    setup();
+    for (unsigned i = 0;; i++) {
+        struct gossip_binding binding = {.purpose = GOSSIP_FOR_PACKET};
+        uint8_t out[GOSSIP_SEAL_OVERHEAD_BYTES];
+        memcpy(ring[0], &i, sizeof(i));
+        for (size_t k = 0; k < 2; k++) {
+            const uint8_t(*one)[32] = (const uint8_t(*)[32])ring[k];
+            assert_int_equal(gossip_set_keys(from, "town", one, 1), 0);
+            assert_int_equal(gossip_seal_write(from->seal, &binding, NULL, 0, out), 0);
+            ids[k] = out[1];
+        }
+        if (ids[0] == ids[1]) {
+            break; /* and the second is in force */
+        }
+    }
+    assert_int_equal(gossip_set_keys(to, "town", (const uint8_t(*)[32])ring, 2), 0);
+    begin_sealed(&fetch, &sealed);
+    sealed.data[sealed.len - 1] ^= 1;
+    assert_int_equal(gossip_take_sealed(to, &fetch, &sealed), -EBADMSG);
+    assert_null(to->take);
+    buf_done(&sealed);
+    begin_sealed(&fetch, &sealed);
+    assert_int_equal(gossip_take_sealed(to, &fetch, &sealed), 0);
+    buf_done(&sealed);
+    finish();
+    has_all_but(MEMBERS);
+    done();
+}
+
 /* At each slice somebody's set comes from elsewhere, or somebody dies, is forgotten, is reborn. */
 static void what_changes_meanwhile_is_left_alone(void **state)
 {
@@ -204,6 +281,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_snapshot_is_taken_in_slices),
+        cmocka_unit_test(a_sealed_one_is_opened_in_slices_before_anything_of_it_counts),
+        cmocka_unit_test(of_two_keys_with_one_id_the_right_one_opens),
         cmocka_unit_test(what_changes_meanwhile_is_left_alone),
         cmocka_unit_test(a_core_may_end_while_it_takes_one),
         cmocka_unit_test(a_key_stands_once),
