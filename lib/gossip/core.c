@@ -150,7 +150,7 @@ int gossip_new(const struct gossip_config *config, struct gossip **ret_core)
     g->tokens = LIMIT_GOSSIP_BUCKET_BYTES;
     g->next_probe_ms = g->now_ms + gossip_random(g) % 333;
     g->next_sweep_ms = g->now_ms + 1000;
-    g->next_seed_ms = g->snapshot_ms = g->next_pull_ms = GOSSIP_NEVER_MS;
+    g->next_doubt_ms = g->next_seed_ms = g->snapshot_ms = g->next_pull_ms = GOSSIP_NEVER_MS;
     g->next_stranger_ms = g->now_ms + 5000;
     g->seed_wait_ms = 50;
     g->seed_nonce = gossip_random_nonce(g);

@@ -9,13 +9,7 @@
 #define SET_KEPT_MS (15 * 60 * UINT64_C(1000))
 #define SWEEP_MS 5000
 #define SWEEP_MORE_MS 20
-#define ACCUSE_AGAIN_MS 1000
-#define REFUTED_BEFORE_MS 1000 /* rumours of both have been told to the end by then */
-#define NO_SIGN_MS 120000      /* without a new incarnation of one that cannot be probed */
-/* In a view of at least MASS_MEMBERS with more than a quarter suspect at once, something else is
- * wrong than so many nodes: nobody is declared dead for a while. Selection is unaffected. */
-#define MASS_MEMBERS 8
-#define MASS_HOLD_MS (5 * 60 * UINT64_C(1000))
+#define NO_SIGN_MS 120000 /* without a new incarnation of one that cannot be probed */
 
 void gossip_note(struct gossip *g, enum gossip_note_kind kind, const struct gossip_member *m)
 {
@@ -98,7 +92,7 @@ void gossip_heard_in_bulk(struct gossip *g, uint64_t id)
     }
 }
 
-static void become(struct gossip *g, struct gossip_member *m, enum gossip_state state)
+void gossip_become(struct gossip *g, struct gossip_member *m, enum gossip_state state)
 {
     m->state = (uint8_t)state;
     m->state_ms = g->now_ms;
@@ -121,7 +115,7 @@ static void become(struct gossip *g, struct gossip_member *m, enum gossip_state 
 
 void gossip_clear(struct gossip *g, struct gossip_member *m)
 {
-    become(g, m, GOSSIP_ALIVE);
+    gossip_become(g, m, GOSSIP_ALIVE);
 }
 
 /* Takes over what an ALIVE says about where and when its subject is. */
@@ -146,27 +140,6 @@ static void take_alive(struct gossip *g, struct gossip_member *m, const struct g
     m->registry_port = a->registry_port;
     m->zone = gossip_members_zone(&g->members, a->zone);
     m->near = m->zone[0] && strcmp(m->zone, g->self.zone) == 0;
-}
-
-void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to)
-{
-    struct gossip_packet p;
-    struct gossip_addr addrs[2] = {to ? *to : gossip_member_addr(g, m)};
-    struct gossip_member *other;
-    if (m->state == GOSSIP_ALIVE ||
-        (m->accused_ms && g->now_ms - m->accused_ms < ACCUSE_AGAIN_MS)) {
-        return;
-    }
-    if (m->state == GOSSIP_SUSPECT && g->now_ms - m->state_ms >= ACCUSE_AGAIN_MS &&
-        gossip_random_members(g, m, &other, 1) == 1) {
-        /* It does not answer us. Perhaps it has long answered everybody else: one of them says so,
-         * see gossip_refuted_before. */
-        addrs[1] = gossip_member_addr(g, other);
-    }
-    m->accused_ms = g->now_ms;
-    gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
-    gossip_packet_about(g, &p, m);
-    gossip_packet_send(g, &p, addrs, 2);
 }
 
 void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t teller)
@@ -201,7 +174,7 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
     if (later_life || refuted) {
         bool was_live = gossip_member_is_live(m) && !later_life;
         take_alive(g, m, a);
-        become(g, m, GOSSIP_ALIVE);
+        gossip_become(g, m, GOSSIP_ALIVE);
         if (!was_live || is_new) {
             gossip_note(g, GOSSIP_NOTE_UP, m);
         }
@@ -240,28 +213,6 @@ static void hear_own_accusation(struct gossip *g, const struct gossip_accusation
     }
 }
 
-void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness)
-{
-    if (m->state == GOSSIP_SUSPECT) {
-        if (gossip_suspicion_confirm(&m->doubt->suspicion, witness)) {
-            gossip_settle(g, m);
-            gossip_pass_on(g, m);
-        }
-        return;
-    }
-    m->doubt = calloc(1, sizeof(*m->doubt));
-    if (!m->doubt) {
-        g->stats.drop_memory++; /* its next ping will fail as well */
-        return;
-    }
-    g->stats.suspicions++;
-    m->doubt->member = m;
-    list_init(&m->doubt->suspected);
-    gossip_suspicion_start(&m->doubt->suspicion, g->now_ms, witness, g->live);
-    become(g, m, GOSSIP_SUSPECT);
-    gossip_note(g, GOSSIP_NOTE_SUSPECT, m);
-}
-
 void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
                             const struct gossip_accusation *a)
 {
@@ -279,7 +230,7 @@ void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
             return;
         }
         if (later && m->state != GOSSIP_ALIVE) {
-            become(g, m, GOSSIP_ALIVE); /* a suspicion of its own, of that incarnation */
+            gossip_become(g, m, GOSSIP_ALIVE); /* a suspicion of its own, of that incarnation */
         }
         m->incarnation = a->incarnation;
         gossip_suspect(g, m, a->from);
@@ -287,26 +238,12 @@ void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
     }
     m->incarnation = a->incarnation;
     if (type == GOSSIP_MSG_LEFT) {
-        become(g, m, GOSSIP_LEFT);
+        gossip_become(g, m, GOSSIP_LEFT);
         gossip_note(g, GOSSIP_NOTE_LEFT, m);
     } else if (m->state != GOSSIP_DEAD) {
-        become(g, m, GOSSIP_DEAD);
+        gossip_become(g, m, GOSSIP_DEAD);
         gossip_note(g, GOSSIP_NOTE_DOWN, m);
     }
-}
-
-const struct gossip_member *gossip_refuted_before(const struct gossip *g,
-                                                  const struct gossip_accusation *a)
-{
-    const struct gossip_member *m = gossip_members_get(&g->members, a->id);
-    bool refuted = m && m != g->me && m->state == GOSSIP_ALIVE && m->boot == a->boot &&
-                   m->incarnation > a->incarnation;
-    return refuted && g->now_ms - m->state_ms >= REFUTED_BEFORE_MS ? m : NULL;
-}
-
-static bool holds_deaths(const struct gossip *g, size_t suspects)
-{
-    return g->live >= MASS_MEMBERS && suspects * 4 > g->live;
 }
 
 static void forget(struct gossip *g, struct gossip_member *m)
@@ -329,7 +266,7 @@ static void sweep(struct gossip *g)
         if (gossip_member_is_live(m)) {
             if (m->tcp_only && m != g->me && g->now_ms - m->state_ms >= NO_SIGN_MS) {
                 g->stats.deaths++;
-                become(g, m, GOSSIP_DEAD);
+                gossip_become(g, m, GOSSIP_DEAD);
                 gossip_note(g, GOSSIP_NOTE_DOWN, m);
             }
             continue;
@@ -350,26 +287,8 @@ static void sweep(struct gossip *g)
 
 void gossip_membership_tick(struct gossip *g)
 {
-    size_t suspects = 0;
-    LIST_EACH (link, &g->suspects) {
-        suspects++;
-    }
-    LIST_EACH_SAFE (link, &g->suspects) {
-        const struct gossip_doubt *doubt = CONTAINER_OF(link, struct gossip_doubt, suspected);
-        const struct gossip_suspicion *s = &doubt->suspicion;
-        struct gossip_member *m = doubt->member;
-        if (g->now_ms >= gossip_suspicion_deadline_ms(s) &&
-            (!holds_deaths(g, suspects) || g->now_ms - s->started_ms >= MASS_HOLD_MS)) {
-            g->stats.deaths++;
-            become(g, m, GOSSIP_DEAD);
-            gossip_note(g, GOSSIP_NOTE_DOWN, m);
-            continue;
-        }
-        if (m->selectable) {
-            gossip_settle(g, m);
-        }
-        /* Its answer may have gone lost on the way to us, and no hash tells: ask it again. */
-        gossip_accuse_subject(g, m, NULL);
+    if (g->now_ms >= g->next_doubt_ms) {
+        gossip_judge_suspects(g);
     }
     if (g->now_ms >= g->next_sweep_ms) {
         sweep(g);
@@ -378,17 +297,5 @@ void gossip_membership_tick(struct gossip *g)
 
 uint64_t gossip_membership_wake_ms(const struct gossip *g)
 {
-    uint64_t wake_ms = g->next_sweep_ms;
-    LIST_EACH (link, &g->suspects) {
-        const struct gossip_doubt *doubt = CONTAINER_OF(link, struct gossip_doubt, suspected);
-        const struct gossip_member *m = doubt->member;
-        uint64_t at_ms = m->selectable ? gossip_suspicion_exclude_ms(&doubt->suspicion)
-                                       : gossip_suspicion_deadline_ms(&doubt->suspicion);
-        at_ms = m->accused_ms + ACCUSE_AGAIN_MS < at_ms ? m->accused_ms + ACCUSE_AGAIN_MS : at_ms;
-        if (at_ms <= g->now_ms) {
-            at_ms = g->now_ms + 100; /* deaths are held back */
-        }
-        wake_ms = at_ms < wake_ms ? at_ms : wake_ms;
-    }
-    return wake_ms;
+    return g->next_doubt_ms < g->next_sweep_ms ? g->next_doubt_ms : g->next_sweep_ms;
 }

@@ -1,8 +1,8 @@
 /* state.h - the inside of the core, shared by its own files only.
- * size: the state of all of them, and what each offers the others.
  *
  *     receive.c    a datagram: envelope, sender, messages
  *     membership.c alive, suspect, dead, left: what changes when
+ *     doubt.c      those that did not answer: suspected, accused, judged
  *     hosts.c      where they are, and some at random
  *     identity.c   our own id and boot, and others who use them
  *     probe.c      who answers pings
@@ -11,7 +11,7 @@
  *     fetch.c      bulk asked for over HTTP
  *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
  *     build.c      them built in slices
- *     take.c       a snapshot, opened and taken in slices; opening.c opens
+ *     take.c       a snapshot, opened and taken in slices
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     exchange.c   all of it over HTTP, where UDP is blocked
@@ -100,6 +100,7 @@ struct gossip {
     uint64_t cluster_hash, hash_changed_ms;
     size_t live; /* members alive or suspected, us included */
     struct list suspects, behind;
+    uint64_t next_doubt_ms, next_ask_about_ms; /* doubt.c */
     uint64_t next_pull_ms; /* the earliest of those behind, or earlier */
     struct list rumours[GOSSIP_TRANSMISSIONS];
     size_t rumour_count;
@@ -179,18 +180,13 @@ void gossip_settle(struct gossip *g, struct gossip_member *m);
 void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t teller);
 void gossip_hear_accusation(struct gossip *g, enum gossip_message type,
                             const struct gossip_accusation *a);
-void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness);
+void gossip_become(struct gossip *g, struct gossip_member *m, enum gossip_state state);
 /* A suspicion of ours was nothing: alive again, at the same incarnation. */
 void gossip_clear(struct gossip *g, struct gossip_member *m);
 void gossip_pass_on(struct gossip *g, struct gossip_member *m);
 /* It stood in a snapshot, so others know it: a node that joins would else tell of every member. */
 void gossip_heard_in_bulk(struct gossip *g, uint64_t id);
 void gossip_raise_incarnation(struct gossip *g, uint16_t above);
-void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
-/* Whose answer to this accusation we have known for so long that whoever repeats it has missed it;
- * or NULL. No hash would tell them: they differ in an incarnation alone. */
-const struct gossip_member *gossip_refuted_before(const struct gossip *g,
-                                                  const struct gossip_accusation *a);
 void gossip_membership_tick(struct gossip *g);
 uint64_t gossip_membership_wake_ms(const struct gossip *g);
 /* Whether a record's addresses can be a member's here. */
@@ -215,6 +211,17 @@ static inline bool gossip_can_hear(const struct gossip *g, const struct gossip_m
 size_t gossip_random_members(struct gossip *g, const struct gossip_member *except,
                              struct gossip_member **ret_members, size_t max);
 void gossip_note(struct gossip *g, enum gossip_note_kind kind, const struct gossip_member *m);
+
+/* --- doubt.c --- */
+void gossip_suspect(struct gossip *g, struct gossip_member *m, uint64_t witness);
+/* Says so to its face, or where a packet of its came from (`to`); at most once a second. */
+void gossip_accuse_subject(struct gossip *g, struct gossip_member *m, const struct gossip_addr *to);
+/* Whose answer to this accusation we have known for so long that whoever repeats it has missed it;
+ * or NULL. No hash would tell them: they differ in an incarnation alone. */
+const struct gossip_member *gossip_refuted_before(const struct gossip *g,
+                                                  const struct gossip_accusation *a);
+/* Whose time has come to be judged or accused again; when the next one's will have. */
+void gossip_judge_suspects(struct gossip *g);
 
 /* --- identity.c --- */
 void gossip_heard_own_alive(struct gossip *g, const struct gossip_alive *a);

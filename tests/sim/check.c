@@ -67,9 +67,6 @@ static void check_version(struct sim *s, const struct gossip_member_view *v)
 static void check_order(struct sim *s, struct sim_node *n, struct sim_seen *seen,
                         const struct gossip_member_view *v)
 {
-    if (v->version == 0) {
-        return;
-    }
     if (seen->version &&
         (v->boot_ms < seen->boot || (v->boot_ms == seen->boot && v->version < seen->version))) {
         sim_violation(s, "node %u went back with %012llx: version %u after %u", n->number,
@@ -77,6 +74,12 @@ static void check_order(struct sim *s, struct sim_node *n, struct sim_seen *seen
     }
     seen->boot = v->boot_ms;
     seen->version = v->version;
+    seen->hash = v->set_hash;
+}
+
+static bool is_same_cluster(const struct sim_node *a, const struct sim_node *b)
+{
+    return a->group == b->group && (a->label == b->label || strcmp(a->label, b->label) == 0);
 }
 
 static bool is_settled(const struct sim *s, const struct sim_node *n)
@@ -93,8 +96,8 @@ static void check_chosen(struct sim *s, struct sim_node *n, struct sim_seen *see
 {
     struct sim_node *owner = sim_node_of(s, v->id);
     uint32_t now_ms = (uint32_t)sim_ms(s);
-    if (!owner || owner->group != n->group || strcmp(owner->label, n->label) != 0 ||
-        !is_settled(s, owner) || !is_settled(s, n) || (s->net.tcp_blocked && v->version == 0)) {
+    if (!owner || !is_same_cluster(owner, n) || !is_settled(s, owner) || !is_settled(s, n) ||
+        (s->net.tcp_blocked && v->version == 0)) {
         seen->out_since_ms = 0;
         return;
     }
@@ -172,10 +175,12 @@ void sim_check_step(struct sim *s, struct sim_node *n)
                 break;
             }
             struct sim_seen *seen = seen_at(n, n->check_cursor - 1, v.id);
-            if (v.version) {
+            /* What it held when last looked at was checked then. */
+            if (v.version && (v.version != seen->version || v.boot_ms != seen->boot ||
+                              v.set_hash != seen->hash)) {
                 check_version(s, &v);
+                check_order(s, n, seen, &v);
             }
-            check_order(s, n, seen, &v);
             check_chosen(s, n, seen, &v);
             seen->seen_ms = (uint32_t)sim_ms(s);
             if (v.selectable && v.state != GOSSIP_ALIVE && v.state != GOSSIP_SUSPECT) {
@@ -196,7 +201,7 @@ static const char *view_fault(struct sim *s, struct sim_node *n, size_t wanted, 
     size_t cursor = 0, right = 0;
     while (gossip_members(n->core, &cursor, &v)) {
         struct sim_node *owner = sim_node_of(s, v.id);
-        bool there = owner && owner->group == n->group && strcmp(owner->label, n->label) == 0;
+        bool there = owner && is_same_cluster(owner, n);
         *ret_id = v.id;
         if (!there) {
             if (v.selectable) {
@@ -225,7 +230,7 @@ static size_t others_of(struct sim *s, const struct sim_node *n)
     size_t others = 0;
     for (size_t i = 0; i < s->node_count; i++) {
         const struct sim_node *o = &s->nodes[i];
-        others += o->core && o != n && o->group == n->group && strcmp(o->label, n->label) == 0;
+        others += o->core && o != n && is_same_cluster(o, n);
     }
     return others;
 }

@@ -52,7 +52,7 @@ struct sim_keys { /* a sorted set of keys */
 
 /* What a receiver held of a member when last looked at; by place in gossip_members' walk. */
 struct sim_seen {
-    uint64_t id, boot;
+    uint64_t id, boot, hash;
     uint32_t version;
     uint32_t seen_ms, out_since_ms; /* alive, reachable, and yet not chosen; 0: chosen */
 };
