@@ -1,4 +1,5 @@
 /* state.h - the inside of the core, shared by its own files only.
+ * size: the state of all of them, and what each offers the others.
  *
  *     receive.c    a datagram: envelope, sender, messages
  *     membership.c alive, suspect, dead, left: what changes when
@@ -11,7 +12,7 @@
  *     fetch.c      bulk asked for over HTTP
  *     body.c       sets and snapshots as HTTP bodies; holders.c, who holds a key, in a snapshot
  *     build.c      them built in slices
- *     take.c       a snapshot, opened and taken in slices
+ *     take.c       a snapshot, opened and taken in slices; opening.c opens
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     exchange.c   all of it over HTTP, where UDP is blocked
