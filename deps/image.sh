@@ -1,12 +1,27 @@
 #!/bin/sh
 # Builds the Dockerfile without a registry: debootstrap makes the Debian base that it asks for, and
-# buildah builds on that. Wants root. Writes build/image/spegel.tar, an OCI archive, and its SBOM,
-# build/image/spegel.spdx.json.
+# buildah builds on that. Wants root. Writes build/image/spegel.tar, an OCI archive, its SBOM,
+# build/image/spegel.spdx.json, and the same image with zstd layers, build/image/spegel-zstd.tar. With
+# --arch, for another architecture: spegel-ARCH.tar and so on.
 #
-#   deps/image.sh [TAG]
+#   deps/image.sh [--arch arm64|armv7] [TAG]
 set -eu
 cd "$(dirname "$0")/.."
-tag=${1:-spegel:latest}
+name=spegel
+platform=
+if [ "${1:-}" = --arch ]; then
+    case ${2:-} in
+    arm64) platform=linux/arm64 ;;
+    armv7) platform=linux/arm/v7 ;;
+    *)
+        echo "image: --arch arm64 or --arch armv7" >&2
+        exit 2
+        ;;
+    esac
+    name=spegel-$2
+    shift 2
+fi
+tag=${1:-$name:latest}
 out=$PWD/build/image
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
@@ -35,21 +50,29 @@ fi
 echo "image: building $tag" >&2
 when=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-images bud --isolation chroot --pull-never --layers=false --identity-label=false \
-    --timestamp "$when" --build-arg "SOURCE_DATE_EPOCH=$when" --build-arg "COMMIT=$commit" \
+# Docker says by itself on what platform it builds. No platform to build for: no argument.
+# shellcheck disable=SC2086
+images bud ${platform:+--platform $platform} --isolation chroot --pull-never --layers=false \
+    --identity-label=false --timestamp "$when" --build-arg "SOURCE_DATE_EPOCH=$when" \
+    --build-arg "COMMIT=$commit" \
+    --build-arg "BUILDPLATFORM=linux/$(dpkg --print-architecture | sed s/armhf/arm/)" \
     -t "$tag" . >"$out/build.log" 2>&1 || {
     tail -20 "$out/build.log" >&2
     exit 1
 }
-rm -f "$out/spegel.tar"
-images push -q "$tag" "oci-archive:$out/spegel.tar:$tag"
 
-/usr/bin/python3 deps/sbom.py "$out/spegel.tar" >"$out/spegel.spdx.json"
+rm -f "$out/$name.tar" "$out/$name-zstd.tar"
+images push -q "$tag" "oci-archive:$out/$name.tar:$tag"
+images rmi --prune >/dev/null # what had the tag before
+nice /usr/bin/python3 deps/zstd.py "$out/$name.tar" "$out/$name-zstd.tar"
+/usr/bin/python3 deps/sbom.py "$out/$name.tar" >"$out/$name.spdx.json"
 
-rm -rf "$out/layout"
-mkdir "$out/layout"
-tar -C "$out/layout" -xf "$out/spegel.tar"
-digest=$(grep -o 'sha256:[0-9a-f]*' "$out/layout/index.json")
-bytes=$(cat "$out"/layout/blobs/sha256/* | wc -c)
-rm -rf "$out/layout"
-echo "build/image/spegel.tar: $tag, $digest, $bytes bytes compressed"
+for file in "$name.tar" "$name-zstd.tar"; do
+    rm -rf "$out/layout"
+    mkdir "$out/layout"
+    tar -C "$out/layout" -xf "$out/$file"
+    digest=$(grep -o 'sha256:[0-9a-f]*' "$out/layout/index.json")
+    bytes=$(cat "$out"/layout/blobs/sha256/* | wc -c)
+    rm -rf "$out/layout"
+    echo "build/image/$file: $tag, $digest, $bytes bytes compressed"
+done

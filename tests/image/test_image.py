@@ -1,5 +1,6 @@
 """The image that `./dev image` built: what is in it, and that it runs with nothing else there."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -13,9 +14,10 @@ import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 ARCHIVE = TOP / "build/image/spegel.tar"
+ZSTD = ARCHIVE.with_name("spegel-zstd.tar")
 SBOM = TOP / "deps/sbom.py"
 PROGRAM = "usr/local/bin/spegel"
-COMPRESSED_BYTES_MAX = 9_500_000
+COMPRESSED_BYTES_MAX = {ARCHIVE: 9_500_000, ZSTD: 8_000_000}
 
 pytestmark = [
     pytest.mark.skipif(not ARCHIVE.exists(), reason="no image: `./dev image` builds it"),
@@ -26,16 +28,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
     """The archive, which is an OCI layout, unpacked."""
-    directory = tmp_path_factory.mktemp("layout")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(directory)
-    return directory
+    return unpack(ARCHIVE, tmp_path_factory.mktemp("layout"))
 
 
 @pytest.fixture(scope="module")
 def manifest(layout):
-    [entry] = json.loads((layout / "index.json").read_text())["manifests"]
-    return json.loads(blob(layout, entry).read_text())
+    return read_manifest(layout)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +44,19 @@ def config(layout, manifest):
 @pytest.fixture(scope="module")
 def root(layout, manifest, tmp_path_factory):
     """The image's file system."""
-    directory = tmp_path_factory.mktemp("root")
     [layer] = manifest["layers"]
-    with tarfile.open(blob(layout, layer)) as archive:
+    return unpack(blob(layout, layer), tmp_path_factory.mktemp("root"))
+
+
+def unpack(path, directory):
+    with tarfile.open(path) as archive:
         archive.extractall(directory)
     return directory
+
+
+def read_manifest(layout):
+    [entry] = json.loads((layout / "index.json").read_text())["manifests"]
+    return json.loads(blob(layout, entry).read_text())
 
 
 def blob(layout, descriptor):
@@ -67,9 +73,25 @@ def in_root(root, *command, before=""):
     return ["unshare", "--net", "sh", "-c", script, str(root), *command]
 
 
-def test_the_image_is_small(layout):
+@pytest.mark.parametrize("archive", COMPRESSED_BYTES_MAX, ids=["gzip", "zstd"])
+def test_the_image_is_small(archive, tmp_path):
+    layout = unpack(archive, tmp_path)
     size = sum(p.stat().st_size for p in (layout / "blobs").rglob("*") if p.is_file())
-    assert size <= COMPRESSED_BYTES_MAX
+    assert size <= COMPRESSED_BYTES_MAX[archive]
+
+
+def test_with_zstd_it_is_the_same_image(layout, manifest, config, tmp_path):
+    other = unpack(ZSTD, tmp_path)
+    assert read_manifest(other)["config"] == manifest["config"]
+    for entry in [*json.loads((other / "index.json").read_text())["manifests"],
+                  *read_manifest(other)["layers"]]:
+        data = blob(other, entry).read_bytes()
+        assert len(data) == entry["size"]
+        assert "sha256:" + hashlib.sha256(data).hexdigest() == entry["digest"]
+    [layer] = read_manifest(other)["layers"]
+    assert layer["mediaType"].endswith("+zstd")
+    plain = subprocess.run(["zstd", "-qdc", blob(other, layer)], check=True, capture_output=True)
+    assert ["sha256:" + hashlib.sha256(plain.stdout).hexdigest()] == config["rootfs"]["diff_ids"]
 
 
 def test_it_says_what_it_is(config):
@@ -143,6 +165,10 @@ def test_it_runs_with_nothing_else_there(root, config):
 
 
 def test_the_registry_answers_from_inside_it(root, layout, config, manifest):
+    serve_itself(root, layout, config["config"]["Entrypoint"], manifest)
+
+
+def serve_itself(root, layout, entrypoint, manifest):
     """The image serves itself: its own archive is the layout."""
     shutil.copytree(layout, root / "layout")
     # $$ is this shell, which becomes the daemon: the asker ends it when it has its answers.
@@ -151,7 +177,7 @@ def test_the_registry_answers_from_inside_it(root, layout, config, manifest):
            " curl -s http://127.0.0.1:5000/v2/layout/manifests/%s; kill $$) & "
            % json.loads((root / "layout/index.json").read_text())["manifests"][0]["digest"])
     done = subprocess.run(
-        in_root(root, *config["config"]["Entrypoint"], "registry", "--store", "oci-layout:/layout",
+        in_root(root, *entrypoint, "registry", "--store", "oci-layout:/layout",
                 "--router-addr", "127.0.0.1:5001", before=ask),
         capture_output=True, text=True, timeout=60, check=False)
     shutil.rmtree(root / "layout")
