@@ -85,6 +85,7 @@ def test_what_was_decided_is_counted(opened, image):
              "bytes followed": ("spegel_cold_bytes_total", {"path": "followed"}),
              "bytes fed": ("spegel_cold_bytes_total", {"path": "fed"}),
              "decided granted": ("spegel_swarm_decisions_total", {"decision": "granted"}),
+             "no badge": ("spegel_http_refused_total", {"reason": "bad_badge"}),
              "decided offered": ("spegel_swarm_decisions_total", {"decision": "offered"})}
 
     def read():
@@ -95,6 +96,7 @@ def test_what_was_decided_is_counted(opened, image):
     grown = {key: value - before[key] for key, value in read().items()}
     layers = sum(layer["size"] for layer in image.layers)
     assert grown["granted"] >= len(image.layers) and grown["decided granted"] >= len(image.layers)
+    assert grown["no badge"] == 0  # each knew the others for members
     assert grown["followed"] >= 1 and grown["fed"] >= 1 and grown["decided offered"] >= 1
     # Each of the others followed, or had it from one who was done already.
     assert layers / 2 < grown["bytes followed"] <= layers * (NODES - 1) * 1.2
@@ -187,6 +189,25 @@ def test_another_node_gets_no_part_in_it_through_this_mirror(opened, image):
                         + blob_path(reference, digest), timeout_s=5)
     assert reply.status == 404 or reply.body == image.blob(digest)
     assert not rollout.flights(opened.nodes[2])
+    finish(crowd)
+
+
+def test_who_is_no_member_does_not_get_what_is_on_its_way(opened, image):
+    reference = opened.push(image)
+    crowd = rollout.together(opened.nodes[:1], reference)
+    leader = opened.nodes[0]
+    opened.settle(lambda: any(f["bytes"] for f in rollout.flights(leader).values()), 20,
+                  "the download to begin")
+    digest = next(iter(rollout.flights(leader)))
+    before = leader.daemon.metric("spegel_http_refused_total", reason="bad_badge")
+    for follow in ("true", "0" * 94):
+        reply = web.request(opened.nodes[1].host,
+                            f"http://{leader.ip}:{REGISTRY_PORT}{blob_path(reference, digest)}",
+                            headers={"X-Spegel-Mirrored": "true", "X-Spegel-Follow": follow},
+                            timeout_s=5)
+        # What is held by then anybody may read.
+        assert reply.status == 404 or digest not in rollout.flights(leader)
+    assert leader.daemon.metric("spegel_http_refused_total", reason="bad_badge") == before + 2
     finish(crowd)
 
 
