@@ -60,6 +60,7 @@ int bulk_start(struct bulk *b, const struct gossip_fetch *wanted, const char *au
     struct fetch_options options = {.url = url,
                                     .headers = headers,
                                     .body_max_bytes = wanted->max_bytes,
+                                    .length_needed = true,
                                     .timeout_ms = LIMIT_GOSSIP_FETCH_MS};
     f->id = wanted->id;
     f->bulk = b;

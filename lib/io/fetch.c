@@ -96,10 +96,22 @@ static int read_certificates(const char *path, struct buf *out, struct error *er
 
 /* --- one transfer --- */
 
+/* Of a body that must tell its length: room for all of it, which takes memory as bytes come. */
+static int fetch_make_room(struct fetch *fetch)
+{
+    curl_off_t length = -1;
+    (void)curl_easy_getinfo(fetch->transfer.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    if (length < 0 || (uint64_t)length > fetch->body.max) {
+        return -ENOBUFS;
+    }
+    return buf_reserve(&fetch->body, (size_t)length) ? 0 : -ENOMEM;
+}
+
 static size_t fetch_on_bytes(char *bytes, size_t size, size_t n, void *arg)
 {
     struct fetch *fetch = arg;
-    int r = buf_append(&fetch->body, bytes, size * n);
+    int r = fetch->length_needed && fetch->body.len == 0 ? fetch_make_room(fetch) : 0;
+    r = r < 0 ? r : buf_append(&fetch->body, bytes, size * n);
     if (r < 0) {
         fetch->error = r == -ENOBUFS ? -EFBIG : r;
         return 0;
@@ -144,7 +156,8 @@ static void fetch_finished(struct multi_transfer *t, CURLcode code)
         curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
         fetch->status = (int)status;
     } else if (fetch->error == -EFBIG) {
-        error_set(&fetch->reason, -EFBIG, "the answer is longer than %zu bytes", fetch->body.max);
+        error_set(&fetch->reason, -EFBIG, "the answer is longer than %zu bytes, or does not say",
+                  fetch->body.max);
     } else if (fetch->error) {
         error_set(&fetch->reason, fetch->error, "%s", strerror(-fetch->error));
     } else {
@@ -240,6 +253,7 @@ int fetch_start(struct fetcher *f, struct fetch *fetch, const struct fetch_optio
     }
     *fetch = (struct fetch){.callback = callback, .arg = arg};
     buf_init(&fetch->body, options->body_max_bytes);
+    fetch->length_needed = options->length_needed;
     defer_init(&fetch->cancelled, fetch_was_cancelled, fetch);
     fetch->transfer.finished = fetch_finished;
     int r = fetch_set_up(fetch, options);

@@ -30,6 +30,8 @@ struct fetch_options {
     bool head;                  /* HEAD instead of GET */
     const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL: none */
     size_t body_max_bytes;      /* a longer body ends the fetch with -EFBIG */
+    bool length_needed;         /* -EFBIG, before anything of it is kept, for a body that does not
+                                   say how long it is or says too much */
     uint32_t timeout_ms;        /* for everything, from now; 0 is refused */
     bool proxy_env;             /* honour http_proxy, https_proxy, no_proxy: HTTP bootstrap only */
     const char *ca_dir;         /* a directory of PEM files (*.crt, *.pem, *.cert: all are trusted
@@ -56,6 +58,7 @@ struct fetch {
     /* internal */
     struct fetcher *fetcher;
     struct multi_transfer transfer;
+    bool length_needed;
     struct curl_slist *header_list, *connect_list;
     struct defer cancelled;
 };

@@ -153,6 +153,33 @@ static void what_goes_wrong_is_named(void **state)
     }
 }
 
+static void
+where_a_length_is_needed_a_body_without_one_or_too_long_is_refused_at_its_head(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum script script;
+        size_t max;
+        int error, status;
+    } table[] = {
+        {SCRIPT_GOOD, BODY_BYTES, 0, 200},
+        {SCRIPT_GOOD, BODY_BYTES - 1, -EFBIG, 0},
+        {SCRIPT_NO_LENGTH, BODY_BYTES, -EFBIG, 0},
+        {SCRIPT_ABSENT, 1000, 0, 404},
+        {SCRIPT_BUSY, 1000, 0, 503},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        atomic_store(&f->peer.script, table[i].script);
+        struct fetch_options options = options_of(f);
+        options.body_max_bytes = table[i].max;
+        options.length_needed = true;
+        run_fetch(f, &options);
+        assert_int_equal(f->fetch.error, table[i].error);
+        assert_int_equal(f->fetch.status, table[i].status);
+        assert_true(table[i].status != 200 || f->fetch.body.len == BODY_BYTES);
+    }
+}
+
 static void a_refused_connection_says_so_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -276,6 +303,7 @@ int main(void)
         TEST(a_head_request_has_no_body),
         TEST(the_address_given_beats_the_host_in_the_url),
         TEST(what_goes_wrong_is_named),
+        TEST(where_a_length_is_needed_a_body_without_one_or_too_long_is_refused_at_its_head),
         TEST(a_refused_connection_says_so_at_once),
         TEST(the_proxy_variables_count_only_where_asked_for),
         TEST(cancelling_ends_it_once_and_later),
