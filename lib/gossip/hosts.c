@@ -20,6 +20,19 @@ struct gossip_addr gossip_member_addr(const struct gossip *g, const struct gossi
     return none;
 }
 
+/* A family may be black-holed between two who have both. */
+struct gossip_addr gossip_member_other_addr(const struct gossip *g, const struct gossip_member *m)
+{
+    struct gossip_addr first = gossip_member_addr(g, m), addrs[2];
+    gossip_member_addrs(m, addrs);
+    for (size_t k = 0; k < 2 && gossip_addr_equal(&first, &addrs[0]); k++) {
+        if (addrs[1].family && addrs[1].family == g->self.addrs[k].family) {
+            return addrs[1];
+        }
+    }
+    return first;
+}
+
 bool gossip_addrs_acceptable(const struct gossip *g, const struct gossip_addr addrs[2])
 {
     bool own_loopback =

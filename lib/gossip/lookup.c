@@ -95,7 +95,7 @@ bool gossip_members(const struct gossip *g, size_t *cursor, struct gossip_member
             .incarnation = m->incarnation,
             .state = m->state,
             .selectable = m->selectable,
-            .addr_count = (uint8_t)__builtin_popcount(m->families),
+            .addr_count = (uint8_t)__builtin_popcount(m->families & 3),
             .load = m->load,
             .registry_port = m->registry_port,
             .version = m->set_boot == m->boot ? m->version : 0,

@@ -170,6 +170,8 @@ const char *gossip_members_zone(struct gossip_members *m, const char *zone)
     return "";
 }
 
+#define PREFERS_IPV6 4
+
 void gossip_member_addrs(const struct gossip_member *member, struct gossip_addr ret_addrs[2])
 {
     size_t n = 0;
@@ -184,11 +186,25 @@ void gossip_member_addrs(const struct gossip_member *member, struct gossip_addr 
         ret_addrs[n].port = member->gossip_port;
         memcpy(ret_addrs[n].ip, member->ipv6, sizeof(member->ipv6));
     }
+    if (member->families == (1 | 2 | PREFERS_IPV6)) {
+        struct gossip_addr ipv4 = ret_addrs[0];
+        ret_addrs[0] = ret_addrs[1];
+        ret_addrs[1] = ipv4;
+    }
+}
+
+void gossip_member_answered_from(struct gossip_member *member, const struct gossip_addr *from)
+{
+    struct gossip_addr addrs[2];
+    gossip_member_addrs(member, addrs);
+    if (gossip_addr_equal(&addrs[1], from)) {
+        member->families ^= PREFERS_IPV6;
+    }
 }
 
 void gossip_member_set_addrs(struct gossip_member *member, const struct gossip_addr addrs[2])
 {
-    member->families = 0;
+    member->families &= PREFERS_IPV6;
     for (size_t i = 0; i < 2; i++) {
         if (addrs[i].family == GOSSIP_IPV4 && !(member->families & 1)) {
             memcpy(member->ipv4, addrs[i].ip, sizeof(member->ipv4));
@@ -197,5 +213,8 @@ void gossip_member_set_addrs(struct gossip_member *member, const struct gossip_a
             memcpy(member->ipv6, addrs[i].ip, sizeof(member->ipv6));
             member->families |= 2;
         }
+    }
+    if (!(member->families & (1 | 2))) {
+        member->families = 0;
     }
 }

@@ -45,7 +45,7 @@ struct gossip_member {
     bool near;     /* in our zone, which both of us know */
     bool set_kept; /* of a departed member: not cleared yet */
     uint8_t rumour_sent;
-    uint8_t families; /* bit 0: has an IPv4 address, bit 1: IPv6 */
+    uint8_t families; /* bit 0: has an IPv4 address, bit 1: IPv6, bit 2: IPv6 is what answers */
     uint8_t ipv4[4], ipv6[16];
     uint16_t gossip_port, registry_port;
     const char *zone; /* gossip_members_zone */
@@ -101,6 +101,9 @@ const char *gossip_members_zone(struct gossip_members *m, const char *zone);
 
 /* Its addresses with the gossip port, IPv4 first; then without a family. */
 void gossip_member_addrs(const struct gossip_member *member, struct gossip_addr ret_addrs[2]);
+
+/* Its address that is like `from`, whence it answered, stands first from now on. */
+void gossip_member_answered_from(struct gossip_member *member, const struct gossip_addr *from);
 /* At most one a family, in any order; the ports are the member's. */
 void gossip_member_set_addrs(struct gossip_member *member, const struct gossip_addr addrs[2]);
 

@@ -185,7 +185,6 @@ static void relay_answer(struct gossip *g, struct gossip_relayed *r, const struc
 void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t sender,
                      const struct gossip_addr *from)
 {
-    (void)from;
     if (ack->nonce == 0 || (ack->flags & GOSSIP_ACK_WRONG_TARGET)) {
         return; /* somebody else lives there now; the probe runs out */
     }
@@ -196,6 +195,10 @@ void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t se
         /* From the target, or passed on by one of those we asked to ask. */
         if (g->probes[i].target && g->probes[i].nonce == ack->nonce &&
             (g->probes[i].target == sender || g->probes[i].indirect)) {
+            struct gossip_member *m = gossip_members_get(&g->members, g->probes[i].target);
+            if (m && g->probes[i].target == sender) {
+                gossip_member_answered_from(m, from);
+            }
             answered(g, &g->probes[i]);
         }
     }
@@ -283,7 +286,8 @@ static void probe_step(struct gossip *g, struct gossip_probe *probe)
         ask_others(g, probe, m);
     }
     if (g->now_ms >= probe->next_try_ms) {
-        struct gossip_addr to = gossip_member_addr(g, m);
+        struct gossip_addr to =
+            probe->tries % 2 ? gossip_member_other_addr(g, m) : gossip_member_addr(g, m);
         probe->tries++;
         probe->next_try_ms = g->now_ms + RETRY_MS;
         send_ping(g, probe->nonce, m, &to);

@@ -196,12 +196,14 @@ void gossip_alive_of(const struct gossip *g, const struct gossip_member *m,
                      struct gossip_alive *ret_alive);
 /* Where to send; no family when we share none. */
 struct gossip_addr gossip_member_addr(const struct gossip *g, const struct gossip_member *m);
+/* Its second one, if both of us have both families, else the same. */
+struct gossip_addr gossip_member_other_addr(const struct gossip *g, const struct gossip_member *m);
 bool gossip_has_own_addr(const struct gossip *g);
 /* Whether it can hear us: not where it has no UDP, or IPv6 alone and we IPv4 alone. Others that
  * both of us hear say how it is. */
 static inline bool gossip_shares_family(const struct gossip *g, const struct gossip_member *m)
 {
-    return (m->families & g->me->families) || (m->families && !g->me->families);
+    return (m->families & g->me->families & 3) || (m->families && !g->me->families);
 }
 
 static inline bool gossip_can_hear(const struct gossip *g, const struct gossip_member *m)
