@@ -23,7 +23,7 @@
 #define DOUBT_MS 5000
 #define EXCHANGE_MS 5000
 #define EXCHANGE_SOON_MS 700 /* of another one, when there is news: ours, or what we were told */
-#define EXCHANGES_SOON 5     /* with others that know the same, before it counts as known */
+#define EXCHANGES_SOON 8     /* with others that know the same, before it counts as known */
 #define AGAIN_MIN_MS 500
 #define SIGN_MS 20000
 #define INTRODUCED_TO 8

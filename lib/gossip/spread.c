@@ -7,6 +7,9 @@
 #define FANOUT 3
 #define PACKETS_PER_FLUSH 6
 #define MEMBERSHIP_SHARE_PERCENT 40
+/* Accusations go out for so much longer than others, not for ever: half of a large cluster is
+ * accused by the other half when it is cut off. What is left below is for answers. */
+#define ACCUSED_OVERDRAFT_BYTES (LIMIT_GOSSIP_BUCKET_BYTES / 8)
 
 void gossip_packet_begin(struct gossip_packet *p, enum gossip_class class)
 {
@@ -171,7 +174,7 @@ void gossip_spread_tick(struct gossip *g)
         for (size_t k = 0; k < count; k++) {
             to[k] = gossip_member_addr(g, peers[k]);
         }
-        if (g->tokens <= 0 && list_empty(&g->suspects)) {
+        if (g->tokens <= (list_empty(&g->suspects) ? 0 : -ACCUSED_OVERDRAFT_BYTES)) {
             g->stats.drop_rate++;
             break;
         }

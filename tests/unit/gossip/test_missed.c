@@ -1,5 +1,7 @@
-/* test_missed.c - what only some have heard: refutations that passed one by, and two who take each
- * other for deaf. Both were found by the simulator's `life`. */
+/* test_missed.c - what only some have heard: refutations that passed one by, two who take each
+ * other for deaf, a cluster in two halves. The simulator's `life` and `scale-partition` found them.
+ */
+#include "desk.h"
 #include "town.h"
 
 #include "gossip/state.h"
@@ -105,12 +107,37 @@ static void who_has_no_answer_from_anybody_asks_those_said_to_have_no_udp_too(vo
     town_done(&t);
 }
 
+/* Half of a large cluster is gone: accusations may overdraw the token bucket, but only so far. */
+static void thousands_suspected_at_once_are_told_of_at_the_rate_of_the_bucket(void **state)
+{
+    (void)state;
+    struct desk d;
+    struct gossip_stats stats;
+    desk_open(&d, 2000);
+    for (uint64_t id = 1; id <= 2000; id++) {
+        struct gossip_member *m = gossip_members_get(&d.g->members, id);
+        for (uint64_t witness = 1; witness <= GOSSIP_WITNESSES && id != SELF; witness++) {
+            gossip_suspect(d.g, m, 5000 + witness);
+        }
+    }
+    for (uint64_t ms = 20; ms <= 10000; ms += 20) {
+        struct gossip_event tick = {.kind = GOSSIP_TICK, .now_ms = 100000 + ms};
+        gossip_step(d.g, &tick, &d.effects);
+    }
+    gossip_stats(d.g, &stats);
+    assert_int_equal(stats.suspect, 1999); /* nobody is declared dead where so many are */
+    assert_in_range(stats.bytes_out, LIMIT_GOSSIP_BUCKET_BYTES,
+                    LIMIT_GOSSIP_BUCKET_BYTES + 2 * 10 * LIMIT_GOSSIP_BUCKET_BYTES_PER_S);
+    desk_close(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_repeats_a_suspicion_refuted_long_ago_is_told_so_by_anybody),
         cmocka_unit_test(one_who_cannot_be_accused_to_its_face_is_not_declared_dead),
         cmocka_unit_test(who_has_no_answer_from_anybody_asks_those_said_to_have_no_udp_too),
+        cmocka_unit_test(thousands_suspected_at_once_are_told_of_at_the_rate_of_the_bucket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
