@@ -9,6 +9,12 @@
 #define SET_KEPT_MS (15 * 60 * UINT64_C(1000))
 #define SWEEP_MS 5000
 #define SWEEP_MORE_MS 20
+/* For new members when the table is full: of those departed for this long, so many at a time, and
+ * of these so many whose columns must be cleared. */
+#define ROOM_AFTER_MS 60000
+#define ROOM_AGAIN_MS 100
+#define ROOM_AT_ONCE 256
+#define ROOM_CLEARED 2
 #define NO_SIGN_MS 120000 /* without a new incarnation of one that cannot be probed */
 
 void gossip_note(struct gossip *g, enum gossip_note_kind kind, const struct gossip_member *m)
@@ -158,6 +164,7 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
         m = gossip_members_add(&g->members, a->id);
         if (!m) {
             g->stats.drop_cap++;
+            g->crowded = true;
             return;
         }
         m->state = GOSSIP_DEAD; /* until a few lines below */
@@ -285,6 +292,34 @@ static void sweep(struct gossip *g)
     }
 }
 
+/* The table is full and somebody new was told of: those longest departed go. Who was turned away is
+ * told of again, by the other copies of the rumour or by a hash that differs. */
+static void make_room(struct gossip *g)
+{
+    uint64_t oldest_ms = UINT64_MAX, newest_ms = 0;
+    size_t forgotten = 0, cleared = 0;
+    g->crowded = false;
+    g->next_room_ms = g->now_ms + ROOM_AGAIN_MS;
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        if (!gossip_member_is_live(m) && g->now_ms - m->state_ms >= ROOM_AFTER_MS) {
+            oldest_ms = m->state_ms < oldest_ms ? m->state_ms : oldest_ms;
+            newest_ms = m->state_ms > newest_ms ? m->state_ms : newest_ms;
+        }
+    }
+    uint64_t until_ms = oldest_ms + (newest_ms - oldest_ms) / 8;
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        if (gossip_member_is_live(m) || newest_ms == 0 || m->state_ms > until_ms ||
+            forgotten == ROOM_AT_ONCE || (m->count > 0 && cleared == ROOM_CLEARED)) {
+            continue;
+        }
+        cleared += m->count > 0;
+        forgotten++;
+        forget(g, m);
+    }
+}
+
 void gossip_membership_tick(struct gossip *g)
 {
     if (g->now_ms >= g->next_doubt_ms) {
@@ -292,6 +327,9 @@ void gossip_membership_tick(struct gossip *g)
     }
     if (g->now_ms >= g->next_sweep_ms) {
         sweep(g);
+    }
+    if (g->crowded && g->now_ms >= g->next_room_ms) {
+        make_room(g);
     }
 }
 

@@ -105,7 +105,8 @@ struct gossip {
     uint64_t next_pull_ms; /* the earliest of those behind, or earlier */
     struct list rumours[GOSSIP_TRANSMISSIONS];
     size_t rumour_count;
-    uint64_t next_sweep_ms;
+    uint64_t next_sweep_ms, next_room_ms;
+    bool crowded; /* somebody new had no place */
 
     /* identity.c */
     uint32_t duplicate_nonce;
