@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not BUILT, reason="nothing built for other architectures: `./dev cross arm64`"
                                          " and `./dev cross armv7` do that"),
     pytest.mark.skipif(os.geteuid() != 0, reason="running in another root wants root"),
+    pytest.mark.skipif(spegel.why_missing() is not None, reason=str(spegel.why_missing())),
 ]
 each = pytest.mark.parametrize("arch", BUILT or ["none"])
 
