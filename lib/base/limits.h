@@ -83,7 +83,8 @@
 #define LIMIT_STORE_RETRY_MS 1000 /* after a failed call on a good connection: list again */
 #define LIMIT_IMAGE_FETCHES 1024  /* names waiting to be fetched; more: all are listed */
 #define LIMIT_IMAGE_FETCHES_OPEN 16
-#define LIMIT_BLOB_PROBES 4096 /* digests waiting to be asked for; more: all are listed */
+#define LIMIT_BLOB_PROBES 4096  /* digests waiting to be asked for; more: all are listed */
+#define LIMIT_BLOB_STRANGERS 64 /* of a directory that just appeared, asked for one by one */
 #define LIMIT_BLOB_PROBES_OPEN 32
 #define LIMIT_MANIFEST_READS 4 /* on the pool at once */
 #define LIMIT_WATCH_DEPTH 64   /* directories above a watched one; then -EINVAL */

@@ -1,3 +1,4 @@
+/* size: one object: what the core wants done, what comes in, its life, what it is asked. */
 #include "cluster/cluster.h"
 
 #include <errno.h>

@@ -102,7 +102,7 @@ struct gossip {
     size_t live; /* members alive or suspected, us included */
     struct list suspects, behind;
     uint64_t next_doubt_ms, next_ask_about_ms; /* doubt.c */
-    uint64_t next_pull_ms; /* the earliest of those behind, or earlier */
+    uint64_t next_pull_ms;                     /* the earliest of those behind, or earlier */
     struct list rumours[GOSSIP_TRANSMISSIONS];
     size_t rumour_count;
     uint64_t next_sweep_ms, next_room_ms;

@@ -203,6 +203,13 @@ static void flight_end(struct cold_flight *f, bool held)
     }
 }
 
+/* Committed, and not held a while later: its pull failed, or it was removed at once. */
+static bool flight_is_stale(const struct cold_flight *f)
+{
+    return ingest_state(f->ingest) == INGEST_COMMITTED &&
+           loop_now_ms(f->cold->loop) - ingest_grown_ms(f->ingest) >= LIMIT_COLD_INGEST_MS;
+}
+
 static void flight_look(struct cold_flight *f)
 {
     struct cold *c = f->cold;
@@ -219,7 +226,7 @@ static void flight_look(struct cold_flight *f)
     }
     if (cold_flight_has_ingest(f)) {
         f->ingest_ms = loop_now_ms(c->loop);
-        f->quiet = false;
+        f->quiet = f->quiet && flight_is_stale(f);
     }
     proof_look(f);
 }
@@ -249,9 +256,7 @@ static bool flight_is_over(const struct cold_flight *f, uint64_t now_ms)
     if (!cold_flight_has_ingest(f)) {
         return now_ms - f->ingest_ms >= LIMIT_SWARM_BEGIN_MS;
     }
-    /* Committed and not held a while later: the rest of its pull failed, or it was removed at once.
-     */
-    bool is_gone = ingest_state(f->ingest) == INGEST_COMMITTED && f->child_count == 0;
+    bool is_gone = flight_is_stale(f) && f->child_count == 0;
     return now_ms - ingest_grown_ms(f->ingest) >=
            (is_gone ? LIMIT_SWARM_BEGIN_MS : LIMIT_COLD_IDLE_MS);
 }
@@ -278,10 +283,11 @@ static void cold_tick(void *arg)
             flight_end(f, false);
             continue;
         }
-        if (f->parent && !f->quiet && f->told_ms && flight_has_nothing(f, now_ms)) {
+        bool has_nothing = f->parent && flight_has_nothing(f, now_ms);
+        if (!f->quiet && f->told_ms && (has_nothing || flight_is_stale(f))) {
             flight_say(f, GOSSIP_FLIGHT_GONE);
             f->quiet = true;
-            feed_flight_ended(f, -EIO);
+            feed_refuse_waiting(f);
         }
         flight_tell(f);
         feed_flight_changed(f);

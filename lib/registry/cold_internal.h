@@ -48,5 +48,7 @@ bool cold_flight_has_ingest(const struct cold_flight *f); /* that can be served 
 
 /* feed.c: the flight's size or total changed; each 250 ms too. */
 void feed_flight_changed(struct cold_flight *f);
+/* Who waits for what is not there yet is told to go elsewhere; who receives goes on. */
+void feed_refuse_waiting(struct cold_flight *f);
 /* It ended: held, or the error that what is under way ends with. */
 void feed_flight_ended(struct cold_flight *f, int error);

@@ -104,6 +104,16 @@ void feed_flight_changed(struct cold_flight *f)
     }
 }
 
+void feed_refuse_waiting(struct cold_flight *f)
+{
+    LIST_EACH_SAFE (link, &f->children) {
+        struct feed_child *child = CONTAINER_OF(link, struct feed_child, link);
+        if (!child->body) {
+            child_refuse(child, "what was downloaded is not held");
+        }
+    }
+}
+
 void feed_flight_ended(struct cold_flight *f, int error)
 {
     LIST_EACH_SAFE (link, &f->children) {

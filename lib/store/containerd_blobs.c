@@ -251,9 +251,10 @@ static void directory_changed(void *arg, enum watch_kind kind, const char *name)
     struct digest d;
     if (kind == WATCH_OVERFLOW || kind == WATCH_RESCAN) {
         c->counters.overflows += kind == WATCH_OVERFLOW;
-        listing_want(c);
         /* A file that came just before the watch did may be one that Content does not know quite
          * yet, and nothing will tell of it again. */
+        c->blobs.appeared = true;
+        listing_want(c);
         containerd_relist_soon(c);
         return;
     }

@@ -130,6 +130,9 @@ static void scan_batch(void *arg, const struct scan_blob *files, size_t count)
         struct content *content = content_find(s, &files[i].digest);
         if (!content) {
             s->strangers++;
+            if (s->ask_strangers && s->strangers <= LIMIT_BLOB_STRANGERS) {
+                blobs_probe(c, &files[i].digest);
+            }
         } else if (content->size_bytes == files[i].size_bytes) {
             content->held = true;
         } else {
@@ -223,6 +226,8 @@ void listing_pump(struct containerd *c)
         return;
     }
     c->counters.rescans++;
+    s->ask_strangers = s->appeared && !by_directory;
+    s->appeared = s->appeared && by_directory;
     s->sync_wanted = false;
     s->sync_open = true;
     s->failed = false;

@@ -67,6 +67,8 @@ struct blobs {
     size_t content_count, content_capacity;
     struct scan *scan; /* NULL: none under way */
     size_t strangers;  /* files that our namespace does not know: another one has them */
+    bool appeared; /* the directory, since the last listing began: it may know them in a moment */
+    bool ask_strangers; /* so this one asks for each */
 };
 
 struct containerd {

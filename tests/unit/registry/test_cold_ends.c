@@ -74,6 +74,28 @@ static void of_two_parents_the_one_that_broke_is_named(void **state)
 
 /* --- children --- */
 
+/* The parent's pull failed as soon as the manifest had come, and what came was thrown away. */
+static void whoever_waits_for_what_is_never_held_is_sent_on(void **state)
+{
+    struct rollout *r = *state;
+    char text[DIGEST_TEXT_BYTES];
+    r->answers[1] = GOSSIP_SWARM_GRANT;
+    r->answer_count = 2;
+    digest_format(&r->digest, text);
+    (void)snprintf(r->target, sizeof r->target, "/v2/app/manifests/%s?ns=registry.lab", text);
+    parent_begins(r, TOTAL);
+    parent_grows(r, 0, BLOB_BYTES);
+    follower_asks(r, "");
+    run_for(r, 100);
+    assert_int_equal(r->client.status, 0); /* manifests come from whoever holds them */
+    uint64_t from_ms = loop_now_ms(r->loop);
+    download_commit(&r->download);
+    follower_finishes(r);
+    assert_int_equal(r->client.status, 404);
+    assert_true(loop_now_ms(r->loop) - from_ms < LIMIT_COLD_INGEST_MS + NEAR_MS);
+    assert_int_equal(last_said(r, &r->parent)->state, GOSSIP_FLIGHT_GONE);
+}
+
 static void a_blob_shorter_than_was_said_ends_in_fin(void **state)
 {
     struct rollout *r = *state;
@@ -308,6 +330,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_gives_up_says_that_it_follows_nobody, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(of_two_parents_the_one_that_broke_is_named, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(whoever_waits_for_what_is_never_held_is_sent_on, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_blob_shorter_than_was_said_ends_in_fin, set_up,
                                         tear_down),

@@ -213,6 +213,27 @@ static void a_file_that_comes_during_the_listing_is_asked_for_after_it(void **st
     assert_int_equal(s->removed, 0);
 }
 
+/* The first content of a new containerd: its directory is made, and the file is in it before it can
+ * be watched, and before containerd says that it has it. */
+static void what_comes_with_its_directory_is_asked_for_until_it_is_known(void **state)
+{
+    struct script *s = *state;
+    script_begin_empty(s);
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/blobs/sha256", s->server.directory);
+    assert_int_equal(rmdir(path), 0);
+    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), NULL, 0, 0);
+    script_run(s, 20);
+    assert_int_equal(mkdir(path, 0755), 0);
+    struct digest d = script_commit(s, "new");
+    uint64_t from_ms = loop_now_ms(s->loop);
+    script_answer_contents(s, script_call(s, GRPC_CONTENT_LIST), NULL, 0, 0);
+    script_fail(s, script_call(s, GRPC_CONTENT_INFO), "5");
+    script_answer_info(s, script_call(s, GRPC_CONTENT_INFO), 3);
+    assert_true(script_comes_to_hold(s, &d));
+    assert_true(loop_now_ms(s->loop) - from_ms < LIMIT_STORE_RETRY_MS); /* not by a listing */
+}
+
 static void a_file_replaced_during_the_listing_is_asked_for_after_it(void **state)
 {
     struct script *s = *state;
@@ -370,6 +391,7 @@ int main(void)
         TEST(a_file_of_another_size_is_not_held),
         TEST(a_file_removed_during_the_listing_is_not_brought_back_by_it),
         TEST(a_file_that_comes_during_the_listing_is_asked_for_after_it),
+        TEST(what_comes_with_its_directory_is_asked_for_until_it_is_known),
         TEST(a_file_replaced_during_the_listing_is_asked_for_after_it),
         cmocka_unit_test(a_file_removed_at_any_turn_of_a_listing_ends_as_not_held),
         TEST(an_answer_from_before_a_listing_is_asked_for_anew_after_it),
