@@ -1,8 +1,11 @@
-/* Whole clusters in one loop: real datagrams, real HTTP for what is larger, on loopback. */
+/* Whole clusters in one loop: real datagrams, real HTTP for what is larger, on loopback.
+ * size: one town, and every story about it. */
 #include "cluster/cluster.h"
 
 #include <unistd.h>
 
+#include "gossip/hex.h"
+#include "gossip/state.h"
 #include "http/head.h"
 #include "io/server.h"
 #include "scripted_peer.h"
@@ -431,12 +434,102 @@ static void what_cannot_start_says_why(void **state)
     });
 }
 
+#define CROWD 300
+#define CROWD_KEYS 600 /* of each, of its own: a snapshot of 2 MB, built in several slices */
+
+static void populate(struct gossip *core)
+{
+    static uint64_t keys[CROWD_KEYS];
+    struct gossip_effects effects;
+    gossip_effects_init(&effects); /* room for nothing: what this would send is lost */
+    core->effects = &effects;
+    for (size_t i = 0; i < CROWD; i++) {
+        struct gossip_alive a = {
+            .id = 0x1000 + i, .boot = 5, .salt = 1, .gossip_port = 7001, .registry_port = 7000};
+        uint64_t hash = 0;
+        a.addrs[0] = (struct gossip_addr){
+            .family = GOSSIP_IPV4, .ip = {127, 1, (uint8_t)(i / 200), (uint8_t)(i % 200 + 1)}};
+        for (size_t k = 0; k < CROWD_KEYS; k++) {
+            keys[k] = gossip_mix(i * CROWD_KEYS + k + 1);
+            hash ^= gossip_mix(keys[k]);
+        }
+        gossip_hear_alive(core, &a, a.id);
+        gossip_take_set(core, gossip_members_get(&core->members, a.id), 1, hash, keys, CROWD_KEYS);
+    }
+    core->effects = NULL;
+    gossip_effects_done(&effects);
+}
+
+/* Asks for a snapshot as a member of the same cluster would. */
+static void ask_for_snapshot(struct town *t, struct blocking_client *client, char *body, size_t max)
+{
+    static const struct gossip_sender sender = {.id = 0x777, .boot = 5, .salt = 1};
+    static const char path[] = "/cluster/v1/snapshot";
+    struct gossip_binding binding = {
+        .purpose = GOSSIP_FOR_AUTH, .bytes = path, .len = sizeof path - 1};
+    struct gossip_seal *seal;
+    uint8_t sealed[GOSSIP_SEAL_OVERHEAD_BYTES];
+    char fields[256] = GOSSIP_AUTH_HEADER ": ";
+    assert_int_equal(gossip_seal_new("test", NULL, 0, &seal), 0);
+    assert_int_equal(gossip_seal_set_sender(seal, &sender), 0);
+    assert_int_equal(gossip_seal_write(seal, &binding, NULL, 0, sealed), 0);
+    gossip_seal_free(seal);
+    gossip_hex_write(sealed, sizeof sealed, fields + strlen(fields));
+    (void)snprintf(fields + strlen(fields), 3, "\r\n");
+    client_start(client, server_port(t->nodes[0].server), "GET", path, fields, body, (int64_t)max);
+}
+
+static bool is_over(void *arg)
+{
+    const struct blocking_client *client = arg;
+    return atomic_load(&client->over);
+}
+
+static bool serves_nobody(void *arg)
+{
+    const struct gossip *core = cluster_core(arg);
+    return core->serving_count == 0 && list_empty(&core->built) && list_empty(&core->builds);
+}
+
+static void a_large_snapshot_is_answered_when_it_is_built_and_sent_as_it_is_taken(void **state)
+{
+    struct town *t = *state;
+    enum { MAX = 8 << 20, ASKERS = 4 };
+    char *body[ASKERS];
+    struct blocking_client clients[ASKERS] = {{.abort_at = 1000}, {.abort_at = 1}};
+    node_start(t, 0, (struct wish){.seed = -1, .url = -1});
+    wait_ready(t, 0, 15000);
+    populate(cluster_core(t->nodes[0].cluster));
+    for (size_t i = 0; i < ASKERS; i++) { /* two of them go away in the middle */
+        body[i] = malloc(MAX);
+        assert_non_null(body[i]);
+        ask_for_snapshot(t, &clients[i], body[i], MAX);
+    }
+    for (size_t i = 0; i < ASKERS; i++) {
+        assert_true(loop_run_until(t->loop, is_over, &clients[i], 20000));
+        assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
+        assert_int_equal(clients[i].status, 200);
+        assert_true(i < 2 || clients[i].body_bytes == clients[i].content_length);
+        assert_true(clients[i].content_length > 1500000);
+        free(body[i]);
+    }
+    assert_true(loop_run_until(t->loop, serves_nobody, t->nodes[0].cluster, 20000));
+    /* And somebody real learns all of it. */
+    node_start(t, 1, (struct wish){.seed = 0, .url = -1});
+    wait_ready(t, 1, 15000);
+    wait_holders(t, 1, gossip_mix(CROWD * CROWD_KEYS), 1);
+    wait_holders(t, 1, gossip_mix(1), 1);
+    assert_int_equal(cluster_core(t->nodes[1].cluster)->stats.snapshots_applied, 1);
+    assert_int_equal(cluster_core(t->nodes[1].cluster)->stats.hash_mismatches, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(nodes_find_each_other_through_one),
         TEST(what_one_holds_all_know),
+        TEST(a_large_snapshot_is_answered_when_it_is_built_and_sent_as_it_is_taken),
         TEST(a_large_set_is_fetched_over_http_with_credentials),
         TEST(who_comes_later_learns_what_was_there_before),
         TEST(nothing_is_announced_before_contents_are_listed),
