@@ -8,9 +8,8 @@
 #include <string.h>
 
 #define LIFE_HEALED_MS 60000
-#define LIFE_FORGOTTEN_MS                                                                          \
-    150000 /* who had no UDP and is gone for good counts as there for 2 min                        \
-            */
+/* Who had no UDP and is gone for good counts as there for two minutes. */
+#define LIFE_FORGOTTEN_MS 150000
 #define LIFE_VISIBLE_MS 3000
 #define RARELY 8 /* of that many */
 
