@@ -5,6 +5,7 @@
 # build/cross/ARCH; tests/image/test_cross.py runs them.
 #
 #   deps/cross.sh arm64|armv7 [CMAKE-ARG ...]
+# shellcheck disable=SC1091,SC2034,SC2154 # what target.sh reads and sets
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD

@@ -1,9 +1,9 @@
 /* badge.h - what a member shows with a request for content, so that another one knows it for one.
  *
- * Anybody who reaches a registry port may read what is held there (kubernetes.md, "Who can read what"). Two
- * things are for members alone: a place among those who are fed from a download under way, and a
- * place among the few whom a holder sends to while others are told to ask elsewhere. For these a
- * request carries X-Spegel-Follow with a *badge*: an envelope (seal.h) in hex,
+ * Anybody who reaches a registry port may read what is held there (kubernetes.md, "Who can read
+ * what"). Two things are for members alone: a place among those who are fed from a download under
+ * way, and a place among the few whom a holder sends to while others are told to ask elsewhere. For
+ * these a request carries X-Spegel-Follow with a *badge*: an envelope (seal.h) in hex,
  *
  *     sealed            for u8 | serial 48 bits
  *     associated data   whom it is shown to, id 48 | boot 48, and the digest asked for

@@ -84,8 +84,9 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
  * own, so packets may be sealed and opened, keys changed and the seal freed between its pieces. */
 
 struct gossip_stream;
-#define GOSSIP_STREAM_PIECE_BYTES (64 * 1024) /* 15 to 500 us, by what the processor has for AES   \
-                                               */
+#define GOSSIP_STREAM_PIECE_BYTES                                                                  \
+    (64 * 1024) /* 15 to 500 us, by what the processor has for AES                                 \
+                 */
 
 /* Begins to seal; the header comes first. 0, -ENOMEM, -EIO (no sender). */
 int gossip_stream_seal(struct gossip_seal *s, const struct gossip_binding *binding,
