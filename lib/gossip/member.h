@@ -99,7 +99,8 @@ void gossip_members_rename(struct gossip_members *m, struct gossip_member *membe
 /* The one copy of this name, for as long as the table lives; "" when there are too many. */
 const char *gossip_members_zone(struct gossip_members *m, const char *zone);
 
-/* Its addresses with the gossip port, IPv4 first; then without a family. */
+/* Its addresses with the gossip port, IPv4 first unless IPv6 is what answers; the rest without a
+ * family. */
 void gossip_member_addrs(const struct gossip_member *member, struct gossip_addr ret_addrs[2]);
 
 /* Its address that is like `from`, whence it answered, stands first from now on. */
