@@ -82,6 +82,11 @@ class Cluster:
         """Until every view is complete; returns when the last one was."""
         return max(self._look_until(self.nodes, self._is_complete, timeout_s, what).values())
 
+    def _keys_known(self, number):
+        """Of a node, in its half: one of the others may not have heard the latest yet."""
+        views = [watch.view(self._debug(n)) for n in self.nodes[number % 2::2]]
+        return max(v[self.ids[number]]["keys"] for v in views if self.ids[number] in v)
+
     # --- doing ---
 
     def lose(self, probability):
@@ -191,9 +196,7 @@ class Cluster:
             self._add_image(self.nodes[0])
             self._add_image(self.nodes[1])
             time.sleep(max(0.0, ends - 1 - time.monotonic()))
-            # What either half has of the one that announced something in it.
-            wanted = {self.ids[i]: watch.view(self._debug(self.nodes[i + 2]))[self.ids[i]]["keys"]
-                      for i in (0, 1)}
+            wanted = {self.ids[i]: self._keys_known(i) for i in (0, 1)}
             time.sleep(max(0.0, ends - time.monotonic()))
             done = self._look_until(
                 self.nodes, lambda node, view, w=wanted: self._is_complete(node, view) and
