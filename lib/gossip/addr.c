@@ -2,6 +2,8 @@
 
 #include "gossip/wire.h"
 
+#include "base/hex.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/evp.h>
@@ -84,22 +86,12 @@ const char *gossip_id_format(uint64_t id, char text[GOSSIP_ID_TEXT_BYTES])
 
 int gossip_id_parse(const char *text, uint64_t *ret_id)
 {
-    uint64_t id = 0;
-    if (strlen(text) != 12) {
+    uint8_t bytes[6];
+    if (strlen(text) != 2 * sizeof(bytes) || hex_read(text, sizeof(bytes), bytes) ||
+        gossip_load48(bytes) == 0) {
         return -EINVAL;
     }
-    for (int i = 0; i < 12; i++) {
-        char c = text[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0) {
-            return -EINVAL;
-        }
-        id = id << 4 | (uint64_t)digit;
-    }
-    if (id == 0) {
-        return -EINVAL;
-    }
-    *ret_id = id;
+    *ret_id = gossip_load48(bytes);
     return 0;
 }
 

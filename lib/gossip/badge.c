@@ -1,6 +1,6 @@
 #include "gossip/badge.h"
 
-#include "gossip/hex.h"
+#include "base/hex.h"
 #include "gossip/state.h"
 
 #include "base/list.h"
@@ -83,7 +83,7 @@ int gossip_badge_write(struct gossip *g, uint64_t to, enum gossip_badge badge,
     gossip_store48(body + 1, ++b->serial);
     int error = gossip_seal_write(g->seal, &binding, body, sizeof(body), sealed);
     if (error == 0) {
-        gossip_hex_write(sealed, sizeof(sealed), ret_text);
+        hex_write(sealed, sizeof(sealed), ret_text);
     }
     return error;
 }
@@ -148,7 +148,7 @@ int gossip_badge_take(struct gossip *g, const char *text, const uint8_t digest[3
     const struct gossip_binding binding = {
         .purpose = GOSSIP_FOR_BADGE, .bytes = bound, .len = sizeof(bound)};
     struct gossip_header h;
-    if (strlen(text) != 2 * BADGE_BYTES || gossip_hex_read(text, BADGE_BYTES, sealed) ||
+    if (strlen(text) != 2 * BADGE_BYTES || hex_read(text, BADGE_BYTES, sealed) ||
         gossip_seal_peek(sealed, sizeof(sealed), &h) || h.sender.id == g->me->id) {
         return -EACCES;
     }

@@ -1,6 +1,6 @@
 /* fetch.c - bulk asked for over HTTP: one effect out, one event back, sealed for that one request.
  */
-#include "gossip/hex.h"
+#include "base/hex.h"
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static uint32_t start(struct gossip *g, struct gossip_fetch *f, struct gossip_op
         return 0;
     }
     open->auth_bytes = n + GOSSIP_SEAL_OVERHEAD_BYTES;
-    gossip_hex_write(open->auth, open->auth_bytes, f->auth);
+    hex_write(open->auth, open->auth_bytes, f->auth);
     if (++g->last_fetch_id == 0) {
         g->last_fetch_id = 1;
     }

@@ -6,7 +6,7 @@
  * millisecond; the others wait behind it read       sealed piece by piece as the client takes it
  *
  * A body lives as long as somebody reads it, and no longer than LIMIT_GOSSIP_SERVE_MS. */
-#include "gossip/hex.h"
+#include "base/hex.h"
 #include "gossip/state.h"
 
 #include "base/check.h"
@@ -69,7 +69,7 @@ static int request_open(struct gossip *g, const char *path, const char *text,
     }
     r->sealed_bytes = n / 2;
     r->ask_bytes = r->sealed_bytes - GOSSIP_SEAL_OVERHEAD_BYTES;
-    if (gossip_hex_read(text, r->sealed_bytes, r->sealed)) {
+    if (hex_read(text, r->sealed_bytes, r->sealed)) {
         return -EACCES;
     }
     struct gossip_binding binding = {

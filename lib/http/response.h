@@ -15,7 +15,7 @@ struct http_response {
     int64_t range_first, range_last, range_total; /* Content-Range; -1 when absent or "*" */
     char content_type[128];
     char docker_content_digest[80];
-    char spegel_origin[16]; /* X-Spegel-Origin; registry/feed.h */
+    char spegel_origin[16]; /* X-Spegel-Origin; registry/proof.h */
     bool content_encoded;   /* Content-Encoding other than identity: refused */
     int64_t retry_after_s;  /* -1 when absent */
 };

@@ -6,18 +6,11 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/hex.h"
 
 struct digester {
     EVP_MD_CTX *context;
 };
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static bool is_lower_alnum(char c)
 {
@@ -54,7 +47,7 @@ static bool is_encoded(const char *text, size_t n)
 static bool is_hex(const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (hex_value(text[i]) < 0) {
+        if (hex_digit(text[i]) < 0) {
             return false;
         }
     }
@@ -67,12 +60,8 @@ int digest_parse_hex(const char *hex, size_t hex_bytes, struct digest *ret_diges
         return -EINVAL;
     }
     struct digest digest;
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return -EINVAL;
-        }
-        digest.bytes[i] = (uint8_t)(high << 4 | low);
+    if (hex_read(hex, DIGEST_BYTES, digest.bytes)) {
+        return -EINVAL;
     }
     *ret_digest = digest;
     return 0;
@@ -102,12 +91,7 @@ int digest_parse(const char *text, size_t text_bytes, struct digest *ret_digest)
 
 void digest_format_hex(const struct digest *d, char ret_hex[DIGEST_HEX_BYTES])
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        ret_hex[2 * i] = digits[d->bytes[i] >> 4];
-        ret_hex[2 * i + 1] = digits[d->bytes[i] & 15];
-    }
-    ret_hex[2 * DIGEST_BYTES] = 0;
+    hex_write(d->bytes, DIGEST_BYTES, ret_hex);
 }
 
 void digest_format(const struct digest *d, char ret_text[DIGEST_TEXT_BYTES])

@@ -1,9 +1,9 @@
 #include "registry/blame.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
+#include "gossip/addr.h"
 #include "gossip/wire.h"
 
 void blame_add(struct gossip_want *list, uint64_t id, enum gossip_swarm_fault fault)
@@ -49,11 +49,11 @@ uint64_t blame_id(const uint8_t node_id[MARKS_NODE_BYTES])
 
 uint64_t blame_origin(const char *field, const uint8_t giver_id[MARKS_NODE_BYTES])
 {
+    uint64_t id = 0;
     if (!field[0]) {
         return blame_id(giver_id);
     }
-    bool fits = strlen(field) == 12 && strspn(field, "0123456789abcdef") == 12;
-    return fits ? strtoull(field, NULL, 16) : 0;
+    return gossip_id_parse(field, &id) == 0 ? id : 0;
 }
 
 static bool is_convicted(const struct mirror *m, const uint8_t node_id[MARKS_NODE_BYTES])

@@ -58,7 +58,7 @@ static void child_begin(struct feed_child *child)
     struct cold_flight *f = child->flight;
     struct registry *r = child->registry;
     struct conn *c = child->conn;
-    char origin[PROOF_ORIGIN_BYTES];
+    char origin[GOSSIP_ID_TEXT_BYTES];
     int fd = ingest_dup(f->ingest);
     if (fd < 0) {
         return; /* it may come back; the wait has an end */

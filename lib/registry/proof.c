@@ -1,8 +1,6 @@
 #include "registry/proof.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -83,15 +81,13 @@ void proof_gave(struct cold_flight *f, uint64_t giver, uint64_t origin)
     p->giver = giver ? giver : p->giver;
 }
 
-const char *proof_origin(const struct cold_flight *f, char ret_text[PROOF_ORIGIN_BYTES])
+const char *proof_origin(const struct cold_flight *f, char ret_text[GOSSIP_ID_TEXT_BYTES])
 {
     const struct proof *p = &f->proof;
     if (!p->giver) {
         return NULL;
     }
-    bool known = p->origin && !p->mixed;
-    (void)snprintf(ret_text, PROOF_ORIGIN_BYTES, known ? "%012" PRIx64 : "unknown", p->origin);
-    return ret_text;
+    return p->origin && !p->mixed ? gossip_id_format(p->origin, ret_text) : "unknown";
 }
 
 void proof_look(struct cold_flight *f)

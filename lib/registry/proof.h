@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PROOF_ORIGIN_BYTES 16
+#include "gossip/addr.h"
 
 struct cold;
 struct cold_flight;
@@ -33,7 +33,7 @@ struct proof {              /* in a flight; zero: nobody's bytes so far */
 /* Bytes of this member went into it; 0: upstream's did, or nobody's known. */
 void proof_gave(struct cold_flight *f, uint64_t giver, uint64_t origin);
 /* What its children are told: X-Spegel-Origin, or NULL when they need not be. */
-const char *proof_origin(const struct cold_flight *f, char ret_text[PROOF_ORIGIN_BYTES]);
+const char *proof_origin(const struct cold_flight *f, char ret_text[GOSSIP_ID_TEXT_BYTES]);
 /* After each look at its ingest. */
 void proof_look(struct cold_flight *f);
 /* Its ingest is gone: what was complete is hashed now, and the next bytes are a new download's. */

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "gossip/hex.h"
+#include "base/hex.h"
 #include "gossip/state.h"
 #include "http/head.h"
 #include "io/server.h"
@@ -474,7 +474,7 @@ static void ask_for_snapshot(struct town *t, struct blocking_client *client, cha
     assert_int_equal(gossip_seal_set_sender(seal, &sender), 0);
     assert_int_equal(gossip_seal_write(seal, &binding, NULL, 0, sealed), 0);
     gossip_seal_free(seal);
-    gossip_hex_write(sealed, sizeof sealed, fields + strlen(fields));
+    hex_write(sealed, sizeof sealed, fields + strlen(fields));
     (void)snprintf(fields + strlen(fields), 3, "\r\n");
     client_start(client, server_port(t->nodes[0].server), "GET", path, fields, body, (int64_t)max);
 }

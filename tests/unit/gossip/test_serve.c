@@ -1,7 +1,7 @@
 /* test_serve.c - several who ask at once: what they share, what they wait for, what is bounded. */
 #include "town.h"
 
-#include "gossip/hex.h"
+#include "base/hex.h"
 #include "gossip/state.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ static int begin(const char *path, struct gossip_serving **ret_serving)
     struct gossip_binding binding = {
         .purpose = GOSSIP_FOR_AUTH, .bytes = path, .len = strlen(path)};
     assert_int_equal(gossip_seal_write(asker, &binding, NULL, 0, sealed), 0);
-    gossip_hex_write(sealed, sizeof(sealed), auth);
+    hex_write(sealed, sizeof(sealed), auth);
     return gossip_serve_begin(core, path, auth, ret_serving);
 }
 

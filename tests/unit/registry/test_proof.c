@@ -100,7 +100,7 @@ static void whoever_passes_it_on_says_whose_copy_it_is(void **state)
 static void what_comes_from_several_comes_from_nobody_in_particular(void **state)
 {
     struct rollout *r = *state;
-    char text[PROOF_ORIGIN_BYTES];
+    char text[GOSSIP_ID_TEXT_BYTES];
     struct cold_flight *f = cold_flight_join(r->follower.cold, &r->digest);
     assert_non_null(f);
     assert_null(proof_origin(f, text));
