@@ -26,7 +26,7 @@ int cold_new(struct loop *loop, const struct cold_config *config, struct cold **
     c->config = *config;
     list_init(&c->flights);
     list_init(&c->asks);
-    list_init(&c->checks);
+    copy_checks_init(&c->checks, loop);
     timer_init(&c->tick, loop, cold_tick, c);
     defer_init(&c->settle, cold_settle, c);
     *ret_cold = c;
@@ -52,7 +52,7 @@ void cold_free(struct cold *c)
         CHECK(f->requests == 0 && list_empty(&f->children));
         flight_free(f);
     }
-    proofs_stop(c);
+    copy_checks_done(&c->checks);
     timer_stop(&c->tick);
     defer_stop(&c->settle);
     ingests_free(c->ingests);

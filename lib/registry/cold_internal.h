@@ -2,6 +2,7 @@
 #pragma once
 
 #include "registry/cold.h"
+#include "registry/copy_check.h"
 #include "registry/proof.h"
 
 struct cold {
@@ -14,9 +15,8 @@ struct cold {
     size_t flight_count;
     struct list asks;
     uint32_t last_ask;
-    struct list checks; /* proof.c's */
-    size_t check_count;
-    uint64_t grown_ms; /* when any ingest last grew */
+    struct copy_checks checks; /* proof.c's */
+    uint64_t grown_ms;         /* when any ingest last grew */
     struct timer tick;
     struct defer settle; /* ends the flights that are held */
 };

@@ -5,19 +5,37 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/list.h"
+#include "base/limits.h"
 
 #define CHUNK_BYTES (128 * 1024)
 
 struct copy_check {
     struct work work;
+    struct list link;          /* in copy_checks.waiting */
+    struct copy_checks *owner; /* NULL: nobody waits for it any more */
     struct digest digest;
     int fd;
     atomic_bool stop;
     int result;
-    void (*done)(void *arg, int result); /* NULL: cancelled */
+    copy_check_fn *done;
     void *arg;
 };
+
+static void check_free(struct copy_check *c)
+{
+    list_remove(&c->link);
+    close(c->fd);
+    free(c);
+}
+
+static void check_end(struct copy_check *c, int result)
+{
+    copy_check_fn *done = c->done;
+    const struct digest digest = c->digest;
+    void *arg = c->arg;
+    check_free(c);
+    done(arg, &digest, result);
+}
 
 /* On a pool thread. */
 static void check_run(struct work *w)
@@ -45,44 +63,74 @@ static void check_run(struct work *w)
     free(bytes);
 }
 
+static void checks_next(struct copy_checks *s);
+
 static void check_done(struct work *w, int status)
 {
     struct copy_check *c = CONTAINER_OF(w, struct copy_check, work);
-    void (*done)(void *, int) = c->done;
-    void *arg = c->arg;
-    int result = status == 0 ? c->result : -EIO;
-    close(c->fd);
-    free(c);
-    if (done) {
-        done(arg, result);
+    struct copy_checks *s = c->owner;
+    if (!s) {
+        check_free(c);
+        return;
     }
+    s->running = NULL;
+    checks_next(s);
+    check_end(c, status == 0 ? c->result : -EIO);
 }
 
-int copy_check_start(struct loop *loop, const struct digest *digest, int fd,
-                     void (*done)(void *arg, int result), void *arg, struct copy_check **ret_check)
+static void checks_next(struct copy_checks *s)
 {
-    struct copy_check *c = calloc(1, sizeof(*c));
-    int r = -ENOMEM;
-    if (c) {
+    while (!s->running && !list_empty(&s->waiting)) {
+        struct copy_check *c = CONTAINER_OF(s->waiting.next, struct copy_check, link);
+        list_remove(&c->link);
+        s->waiting_count--;
         c->work = (struct work){.run = check_run, .done = check_done};
-        c->digest = *digest;
-        c->fd = fd;
-        c->done = done;
-        c->arg = arg;
-        r = work_start(loop, &c->work);
+        if (work_start(s->loop, &c->work) == 0) {
+            s->running = c;
+        } else {
+            check_end(c, -EIO);
+        }
     }
-    if (r < 0) {
-        close(fd);
-        free(c);
-        return r;
-    }
-    *ret_check = c;
-    return 0;
 }
 
-void copy_check_cancel(struct copy_check *c)
+void copy_checks_init(struct copy_checks *s, struct loop *loop)
 {
-    c->done = NULL;
-    atomic_store(&c->stop, true);
-    work_cancel(&c->work);
+    *s = (struct copy_checks){.loop = loop};
+    list_init(&s->waiting);
+}
+
+void copy_checks_done(struct copy_checks *s)
+{
+    LIST_EACH_SAFE (link, &s->waiting) {
+        check_end(CONTAINER_OF(link, struct copy_check, link), -ECANCELED);
+    }
+    if (s->running) {
+        struct copy_check *c = s->running;
+        s->running = NULL;
+        c->owner = NULL;
+        atomic_store(&c->stop, true);
+        work_cancel(&c->work);
+        c->done(c->arg, &c->digest, -ECANCELED);
+    }
+}
+
+int copy_check_start(struct copy_checks *s, const struct digest *digest, int fd,
+                     copy_check_fn *done, void *arg)
+{
+    bool full = s->waiting_count >= LIMIT_DOUBT_CHECKS;
+    struct copy_check *c = full ? NULL : calloc(1, sizeof(*c));
+    if (!c) {
+        close(fd);
+        return full ? -ENOBUFS : -ENOMEM;
+    }
+    c->owner = s;
+    c->digest = *digest;
+    c->fd = fd;
+    c->done = done;
+    c->arg = arg;
+    list_init(&c->link);
+    list_push_back(&s->waiting, &c->link);
+    s->waiting_count++;
+    checks_next(s);
+    return 0;
 }

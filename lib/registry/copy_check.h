@@ -1,18 +1,30 @@
-/* copy_check.h - whether a file's bytes are those of a digest. Private to registry/.
+/* copy_check.h - whether files' bytes are those of a digest. Private to registry/.
  *
  * The hash is taken on the thread pool, from the file's first byte to its last, wherever the
- * descriptor stands. */
+ * descriptor stands: one file at a time, so that others have their turn there too, and
+ * LIMIT_DOUBT_CHECKS waiting. */
 #pragma once
 
+#include "base/list.h"
 #include "io/loop.h"
 #include "oci/digest.h"
 
-struct copy_check;
+struct copy_checks { /* in place */
+    struct loop *loop;
+    struct list waiting;
+    size_t waiting_count;
+    struct copy_check *running;
+};
 
-/* Takes over fd, even where it fails: 0, or -ENOMEM or what the pool says. `done` comes once from
- * the loop, with 0 (they are), -EBADMSG (they are not) or -EIO (it could not be read); the check is
- * gone afterwards. */
-int copy_check_start(struct loop *loop, const struct digest *digest, int fd,
-                     void (*done)(void *arg, int result), void *arg, struct copy_check **ret_check);
-/* No `done` follows. The thread is told to stop, and memory goes when the loop hears of it. */
-void copy_check_cancel(struct copy_check *c);
+/* 0 they are, -EBADMSG they are not, -EIO it could not be read, -ECANCELED nobody looked. */
+typedef void copy_check_fn(void *arg, const struct digest *digest, int result);
+
+void copy_checks_init(struct copy_checks *s, struct loop *loop);
+/* Each that has not ended is told -ECANCELED, from inside. The thread is told to stop, and memory
+ * goes when the loop hears of it. */
+void copy_checks_done(struct copy_checks *s);
+
+/* Takes over fd, even where it fails: 0, or -ENOMEM, -ENOBUFS; after 0 `done` comes once, from the
+ * loop, or from inside where the pool takes nothing. */
+int copy_check_start(struct copy_checks *s, const struct digest *digest, int fd,
+                     copy_check_fn *done, void *arg);

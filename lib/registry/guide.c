@@ -212,14 +212,15 @@ static void on_attempt_head(struct attempt *a)
 static void on_attempt_ready(struct attempt *a)
 {
     struct guide *g = a->arg;
-    struct cold_counters *counters = cold_counters(g->cold);
     g->attempt = NULL;
-    counters->switched += g->kept != 0;
-    cold_flight_set_parent(g->flight, g->parent);
+    if (g->kept) {
+        cold_counters(g->cold)->switched++;
+        cold_flight_set_parent(g->flight, g->parent);
+    }
     guide_stop(g);
     blame_forget_stalled(&g->failed);
     g->reviewed_ms = loop_now_ms(g->mirror->loop);
-    counters->followed++;
+    cold_counters(g->cold)->followed++;
     g->won(g, a);
 }
 

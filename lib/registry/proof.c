@@ -4,60 +4,38 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/limits.h"
 #include "registry/cold_internal.h"
-#include "registry/copy_check.h"
 
 /* A disk may take as long to commit a complete download: hashing one that is about to be committed
  * harms nobody, and costs 0.7 s of CPU a GB. */
 #define COMMIT_MS 250
 #define COMMIT_BYTES_PER_MS (200 * 1000)
 
-struct check {
-    struct list link; /* in cold.checks; it outlives its flight */
+struct check { /* of a copy, which may outlive its flight */
     struct cold *cold;
-    struct digest digest;
     uint64_t giver, origin;
-    struct copy_check *copy;
 };
 
-static void check_free(struct check *c)
+static void copy_checked(void *arg, const struct digest *digest, int result)
 {
-    list_remove(&c->link);
-    c->cold->check_count--;
-    free(c);
-}
-
-static void copy_checked(void *arg, int result)
-{
-    struct check *c = arg;
-    struct cold *cold = c->cold;
-    const struct digest digest = c->digest;
-    uint64_t giver = c->giver, origin = c->origin;
-    check_free(c);
+    const struct check c = *(struct check *)arg;
+    free(arg);
     if (result == -EBADMSG) {
-        cold->counters.proven_wrong++;
-        cold->config.wrong(cold->config.arg, &digest, giver, origin);
+        c.cold->counters.proven_wrong++;
+        c.cold->config.wrong(c.cold->config.arg, digest, c.giver, c.origin);
     }
 }
 
 static void check_start(struct cold_flight *f)
 {
-    struct cold *cold = f->cold;
-    struct check *c = cold->check_count < LIMIT_DOUBT_CHECKS ? calloc(1, sizeof(*c)) : NULL;
+    struct check *c = malloc(sizeof(*c));
     if (!c) {
         close(f->proof.fd);
         return;
     }
-    c->cold = cold;
-    c->digest = f->digest;
-    c->giver = f->proof.giver;
-    c->origin = f->proof.origin;
-    list_init(&c->link);
-    list_push_back(&cold->checks, &c->link);
-    cold->check_count++;
-    if (copy_check_start(cold->loop, &c->digest, f->proof.fd, copy_checked, c, &c->copy) < 0) {
-        check_free(c);
+    *c = (struct check){.cold = f->cold, .giver = f->proof.giver, .origin = f->proof.origin};
+    if (copy_check_start(&f->cold->checks, &f->digest, f->proof.fd, copy_checked, c) < 0) {
+        free(c);
     }
 }
 
@@ -119,13 +97,4 @@ void proof_settled(struct cold_flight *f)
         close(f->proof.fd);
     }
     f->proof = (struct proof){.is_done = true};
-}
-
-void proofs_stop(struct cold *c)
-{
-    LIST_EACH_SAFE (link, &c->checks) {
-        struct check *check = CONTAINER_OF(link, struct check, link);
-        copy_check_cancel(check->copy);
-        check_free(check);
-    }
 }

@@ -19,7 +19,6 @@
 
 #include "gossip/addr.h"
 
-struct cold;
 struct cold_flight;
 
 struct proof {              /* in a flight; zero: nobody's bytes so far */
@@ -40,5 +39,3 @@ void proof_look(struct cold_flight *f);
 void proof_unlinked(struct cold_flight *f);
 /* It was committed, or the flight ends. */
 void proof_settled(struct cold_flight *f);
-/* cold_free: no `wrong` follows. */
-void proofs_stop(struct cold *c);
