@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/text_list.h"
 #include "certsd/files.h"
+#include "certsd/hosts.h"
 
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
@@ -36,8 +38,8 @@ static bool link_path(int dir, const char *name, const char *base, const char *m
     return written > 0 && (size_t)written < bytes;
 }
 
-int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
-                struct error *err)
+static int read_saved(const struct certs_dir *l, const char *name, struct buf *out,
+                      mode_t *ret_mode, struct error *err)
 {
     char path[PATH_MAX], base[PATH_MAX];
     if (l->backup < 0) {
@@ -56,6 +58,21 @@ int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mo
     return link_path(l->backup, path, base, "", from, sizeof from)
                ? files_read(l->dir, from, out, ret_mode, err)
                : -ENOENT;
+}
+
+int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
+                struct error *err)
+{
+    mode_t mode;
+    int r = read_saved(l, name, out, &mode, err);
+    if (r == 0 && hosts_is_bootstrap(out->data, out->len)) {
+        buf_clear(out);
+        return -ENOENT;
+    }
+    if (r == 0 && ret_mode) {
+        *ret_mode = mode;
+    }
+    return r;
 }
 
 /* A bootstrap file is ours: it goes from the copy, and a directory that held nothing else with
@@ -147,21 +164,21 @@ static int restore_hosts(const struct certs_dir *l, int fd, const char *name, bo
 }
 
 /* Nothing but our file is in there. */
-static bool is_only_hosts(int fd, struct error *err)
+static int is_only_hosts(int fd, bool *ret_only, struct error *err)
 {
     struct text_list names = {0};
-    bool only = files_list(fd, &names, err) == 0 && names.count == 1 &&
-                !strcmp(names.items[0], CERTS_DIR_HOSTS);
+    int r = files_list(fd, &names, err);
+    *ret_only = r == 0 && names.count == 1 && !strcmp(names.items[0], CERTS_DIR_HOSTS);
     text_list_done(&names);
-    return only;
+    return r;
 }
 
-static int remove_whole(const struct certs_dir *l, const char *name, struct error *err)
+static int remove_whole(const struct certs_dir *l, int from, const char *name, struct error *err)
 {
-    if (renameat(l->dir, name, l->dir, RETIRED) < 0) {
+    if (renameat(from, name, l->dir, RETIRED) < 0) {
         return fail(err, "removing", name);
     }
-    int r = files_sync(l->dir, err);
+    int r = files_sync(from, err);
     return r < 0 ? r : files_remove(l->dir, RETIRED, err);
 }
 
@@ -173,13 +190,14 @@ int backup_retire(const struct certs_dir *l, const char *name, struct error *err
     if (fd < 0) {
         return 0; /* a link, and so not made by us, whatever it leads to */
     }
-    int r;
-    if (saved && (l->moved || !saved_directory)) {
+    bool only = false;
+    int r = saved ? 0 : is_only_hosts(fd, &only, err);
+    if (r == 0 && saved && (l->moved || !saved_directory)) {
         r = restore_whole(l, name, saved_directory, err);
-    } else if (!saved && is_only_hosts(fd, NULL)) {
+    } else if (r == 0 && only) {
         restored = false;
-        r = remove_whole(l, name, err);
-    } else {
+        r = remove_whole(l, l->dir, name, err);
+    } else if (r == 0) {
         r = restore_hosts(l, fd, name, &restored, err);
     }
     (void)close(fd);
@@ -220,12 +238,67 @@ static int return_moved(const struct certs_dir *l, struct error *err)
     return r < 0 ? r : files_sync(l->dir, err);
 }
 
+/* Whether `_backup` has a directory of that name with a bootstrap file in it. */
+static int is_saved_bootstrap(const struct certs_dir *l, const char *name, bool *ret_is,
+                              struct error *err)
+{
+    bool directory = false;
+    struct buf text;
+    *ret_is = false;
+    if (!certs_dir_has(l->backup, name, &directory) || !directory) {
+        return 0;
+    }
+    buf_init(&text, LIMIT_HOSTS_TOML_BYTES);
+    int r = read_saved(l, name, &text, NULL, NULL);
+    *ret_is = r == 0 && hosts_is_bootstrap(text.data, text.len);
+    buf_done(&text);
+    return r == -ENOMEM ? error_set(err, r, "out of memory") : 0;
+}
+
+/* The directory goes in one step where it held nothing else: an empty one, left by a crash between
+ * two, would be taken for the user's. */
+static int forget_bootstrap(const struct certs_dir *l, const char *name, struct error *err)
+{
+    bool bootstrap;
+    int r = is_saved_bootstrap(l, name, &bootstrap, err);
+    if (r < 0 || !bootstrap) {
+        return r;
+    }
+    int fd = openat(l->backup, name, CERTS_DIR_DIRECTORY_FLAGS);
+    if (fd < 0) {
+        return fail(err, "opening", name);
+    }
+    bool only;
+    r = is_only_hosts(fd, &only, err);
+    if (r == 0 && !only) {
+        r = files_remove(fd, CERTS_DIR_HOSTS, err);
+        r = r < 0 ? r : files_sync(fd, err);
+    } else if (r == 0) {
+        r = remove_whole(l, l->backup, name, err);
+    }
+    (void)close(fd);
+    return r;
+}
+
+/* The Go implementation moves bootstrap files away with all else. */
+static int forget_bootstraps(const struct certs_dir *l, struct error *err)
+{
+    struct text_list names = {0};
+    int r = files_list(l->backup, &names, err);
+    for (size_t i = 0; r == 0 && i < names.count; i++) {
+        r = forget_bootstrap(l, names.items[i], err);
+    }
+    text_list_done(&names);
+    return r;
+}
+
 int backup_adopt(struct certs_dir *l, struct error *err)
 {
     if (l->backup < 0 || !l->moved) {
         return 0;
     }
-    int r = certs_dir_each(l, retire_generated, NULL, err);
+    int r = forget_bootstraps(l, err);
+    r = r < 0 ? r : certs_dir_each(l, retire_generated, NULL, err);
     r = r < 0 ? r : return_moved(l, err);
     r = r < 0 ? r : mark_copied(l, err);
     if (r == 0) {

@@ -17,8 +17,9 @@
 #include "base/error.h"
 #include "certsd/certs_dir.h"
 
-/* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none. A link
- * is followed within the backup, else from where it stood before it was backed up. */
+/* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none, or a
+ * bootstrap file, which is not the user's. A link is followed within the backup, else from where it
+ * stood before it was backed up. `out` is empty before, and after -ENOENT. */
 int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
                 struct error *err);
 
@@ -28,9 +29,9 @@ int backup_make(struct certs_dir *l, struct error *err);
 /* Takes `<name>` as it stands now into `_backup`, in place of what that has of it. */
 int backup_renew(const struct certs_dir *l, const char *name, struct error *err);
 
-/* After the Go implementation has run, makes the backup one of ours: what it generated gives way to
- * what had been there, and what it had moved away or deleted is in force again. Else does nothing.
- */
+/* After the Go implementation has run, makes the backup one of ours: bootstrap files that it moved
+ * there are gone, what it generated gives way to what had been there, and what it had moved away or
+ * deleted is in force again. Else does nothing. */
 int backup_adopt(struct certs_dir *l, struct error *err);
 
 /* Takes back a <name> whose hosts.toml is generated or a bootstrap file: what `_backup` has takes

@@ -313,6 +313,64 @@ static void bootstrap_files_are_ours_if_they_say_so(void **state)
     assert_true(is_there("c/docker.io/hosts.toml"));
 }
 
+static const struct entry bootstraps[] = {
+    {"c/", 0755, NULL},
+    {"c/ghcr.io/", 0711, NULL},
+    {"c/ghcr.io/hosts.toml", 0640, BOOTSTRAP "[host.'http://127.0.0.1:30000']\n"},
+    {"c/docker.io/", 0755, NULL},
+    {"c/docker.io/hosts.toml", 0644, BOOTSTRAP},
+    {"c/certs.io/", 0755, NULL},
+    {"c/certs.io/hosts.toml", 0644, BOOTSTRAP},
+    {"c/certs.io/ca.crt", 0644, "ca"},
+    {"c/mine.io/", 0755, NULL},
+    {"c/mine.io/hosts.toml", 0644, "server = 'https://mine.io'\n# spegel bootstrap\n"},
+    {NULL, 0, NULL},
+};
+
+/* As they were, but for what is marked. */
+static char *without_bootstraps(void)
+{
+    tree_fill(bootstraps);
+    tree_run("rm -r c/ghcr.io c/docker.io c/certs.io/hosts.toml");
+    char *golden = tree_snapshot("");
+    tree_run("rm -r c");
+    tree_fill(bootstraps);
+    return golden;
+}
+
+static void bootstrap_files_that_the_go_implementation_moved_away_do_not_come_back(void **state)
+{
+    (void)state;
+    char *golden = without_bootstraps();
+    tree_run(GO_CONFIGURE);
+    assert_true(is_there("c/_backup/ghcr.io/hosts.toml"));
+    must_configure(&(struct arguments){.registries = {"https://ghcr.io"}, .prepend = true});
+    /* Neither where its host would stay behind the mirror, nor where the mirror is not asked. */
+    assert_file("c/ghcr.io/hosts.toml", "server = 'https://ghcr.io'\n\n" OURS, 0644);
+    assert_false(is_there("c/docker.io"));
+    assert_false(is_there("c/_backup/ghcr.io"));
+    assert_false(is_there("c/_backup/docker.io"));
+    assert_false(is_there("c/_backup/certs.io/hosts.toml"));
+    assert_true(is_there("c/_backup/certs.io/ca.crt"));
+    assert_true(is_there("c/mine.io/hosts.toml")); /* the mark is the first line, or none */
+    must_clean();
+    assert_same_and_free(golden, tree_snapshot(""));
+}
+
+static void cleaning_up_after_the_go_implementation_leaves_no_bootstrap_file(void **state)
+{
+    (void)state;
+    char *golden = without_bootstraps();
+    tree_run(GO_CONFIGURE);
+    SUPPORT_OUT_OF_MEMORY_SWEEP({
+        struct error err;
+        int r = certsd_cleanup(tree_path("c"), NULL, &err);
+        assert_true(r == 0 || r == -ENOMEM);
+    });
+    must_clean();
+    assert_same_and_free(golden, tree_snapshot(""));
+}
+
 static void a_password_is_for_its_owner_only(void **state)
 {
     (void)state;
@@ -430,6 +488,8 @@ int main(void)
         TEST(a_link_is_read_where_it_stood),
         TEST(what_the_user_did_since_stays),
         TEST(bootstrap_files_are_ours_if_they_say_so),
+        TEST(bootstrap_files_that_the_go_implementation_moved_away_do_not_come_back),
+        TEST(cleaning_up_after_the_go_implementation_leaves_no_bootstrap_file),
         TEST(a_password_is_for_its_owner_only),
         TEST(containerds_other_name_for_a_port_is_respected),
         TEST(nothing_is_written_when_anything_is_wrong),

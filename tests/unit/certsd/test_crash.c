@@ -2,6 +2,7 @@
 #include "tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -18,10 +19,12 @@ static void crash_point(void)
     }
 }
 
+/* What a process that dies has written the kernel has: a real one would only take time, 30,000
+ * times. */
 int fsync(int fd)
 {
     crash_point();
-    return (int)syscall(SYS_fsync, fd);
+    return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
 }
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
@@ -55,6 +58,7 @@ int fchmod(int fd, mode_t mode)
 }
 
 #define OURS "[host.'http://m:1']\ncapabilities = ['pull', 'resolve']\ndial_timeout = '200ms'"
+#define BOOTSTRAP "# spegel bootstrap\n[host.'http://127.0.0.1:30000']\n"
 #define THEIRS "ca = 'x'\n\n[host.'https://a']\n"
 
 /* One of them has by chance the very form in which we write: it must not be lost for that. */
@@ -67,7 +71,12 @@ static const struct entry users[] = {
     {"c/ghcr.io/hosts.toml", 0600, OURS "\n"},
     {"c/linked.io", 0, "ghcr.io"},
     {"c/boot.io/", 0755, NULL},
-    {"c/boot.io/hosts.toml", 0644, "# spegel bootstrap\n"},
+    {"c/boot.io/hosts.toml", 0644, BOOTSTRAP},
+    {"c/new.io/", 0755, NULL},
+    {"c/new.io/hosts.toml", 0644, BOOTSTRAP},
+    {"c/tls.io/", 0755, NULL},
+    {"c/tls.io/hosts.toml", 0644, BOOTSTRAP},
+    {"c/tls.io/ca.crt", 0644, "ca"},
     {NULL, 0, NULL},
 };
 
@@ -156,14 +165,14 @@ static void configured(void)
 /* As the Go implementation leaves it: all moved away. */
 static void configured_by_go(void)
 {
-    tree_run("cd c && rm -r boot.io && mkdir _backup && chmod 755 _backup && mv docker.io ghcr.io "
-             "linked.io _backup && mkdir docker.io new.io && cp -p _backup/ghcr.io/hosts.toml "
-             "docker.io && cp docker.io/hosts.toml new.io");
+    tree_run(
+        "cd c && mkdir _backup && chmod 755 _backup && mv *.io _backup && mkdir docker.io new.io "
+        "&& cp -p _backup/ghcr.io/hosts.toml docker.io && cp docker.io/hosts.toml new.io");
 }
 
-static void remove_boot(void)
+static void remove_bootstraps(void)
 {
-    tree_run("rm -r c/boot.io");
+    tree_run("rm -r c/boot.io c/new.io c/tls.io/hosts.toml");
 }
 
 static char *golden_after(void (*before)(void), int (*run)(void))
@@ -186,7 +195,7 @@ static void configuring_is_finished_by_the_next_run(void **state)
 static void cleaning_up_is_finished_by_the_next_run(void **state)
 {
     (void)state;
-    char *golden = golden_after(remove_boot, NULL);
+    char *golden = golden_after(remove_bootstraps, NULL);
     sweep(do_clean, configured, golden);
     free(golden);
 }
@@ -197,7 +206,7 @@ static void taking_over_from_the_go_implementation_is_finished_by_the_next_run(v
     char *golden = golden_after(configured_by_go, do_configure);
     sweep(do_configure, configured_by_go, golden);
     free(golden);
-    golden = golden_after(remove_boot, NULL);
+    golden = golden_after(remove_bootstraps, NULL);
     sweep(do_clean, configured_by_go, golden);
     free(golden);
 }
