@@ -189,6 +189,7 @@ static int node_start_cluster(struct node *n, struct error *err)
     char router[300];
     node_address_text(&o->router_addr, router, sizeof router);
     const char *pod_ips = getenv("POD_IPS");
+    const char *node_ip = getenv("NODE_IP"); /* all that the Go chart says of the node */
     struct bootstrap_target *targets =
         calloc(o->static_peers ? o->static_bootstrap_peers.count + 1 : 1, sizeof *targets);
     if (!targets) {
@@ -205,6 +206,7 @@ static int node_start_cluster(struct node *n, struct error *err)
         .advertise = (const char *const *)o->advertise_addrs.items,
         .advertise_count = o->advertise_addrs.count,
         .pod_ips = pod_ips && *pod_ips ? pod_ips : getenv("POD_IP"),
+        .node_name = o->node_name || !node_ip || !*node_ip ? o->node_name : node_ip,
         .bootstrap = {.targets = targets},
         .authorization = node_authorization,
         .member_up = node_member_up,

@@ -92,6 +92,9 @@ static const struct flag registry_flags[] = {
              "keeps nobody out."},
     {"zone", FLAG_TEXT, AT(registry_options, zone), .placeholder = "NAME",
      .help = "The zone of this node; holders in the same zone are preferred."},
+    {"node-name", FLAG_TEXT, AT(registry_options, node_name), .placeholder = "NAME",
+     .help = "The node that the identity in --data-dir belongs to: on another one it is not used. "
+             "Not given: NODE_IP from the environment, else the host name and machine id."},
     {"cold-rollout", FLAG_BOOL, AT(registry_options, cold_rollout), .default_text = "true",
      .help = "Let the nodes agree on who fetches from upstream what nobody holds yet, and feed the "
              "others from that download."},

@@ -82,6 +82,7 @@ struct registry_options {
     char *cluster_label;              /* never NULL after registry_options_complete */
     char *gossip_key_file;            /* NULL: the label's key */
     char *zone;                       /* NULL: unknown */
+    char *node_name;                  /* NULL: not said */
 
     bool cold_rollout;
     struct text_list cold_rollout_exclude; /* uncompiled */

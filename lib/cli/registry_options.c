@@ -232,8 +232,9 @@ static int complete_label(struct registry_options *o, struct error *err)
 int registry_options_complete(struct registry_options *o, struct text_list *warnings,
                               struct error *err)
 {
-    char **const texts[] = {&o->containerd_content_path, &o->data_dir, &o->zone,
-                            &o->http_bootstrap_url, &o->http_bootstrap_peer};
+    char **const texts[] = {
+        &o->containerd_content_path, &o->data_dir,           &o->zone, &o->node_name,
+        &o->http_bootstrap_url,      &o->http_bootstrap_peer};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         drop_empty(texts[i]);
     }

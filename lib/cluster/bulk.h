@@ -7,10 +7,9 @@
 #include "gossip/core.h"
 #include "io/fetch.h"
 
-/* A fetch ended: status 0 with the body of a 200 (the callee's to read until it returns,
- * or to take), or a
- * negative errno, -EAGAIN where the node said 503, and an empty body. From the loop, once for each
- * bulk_start that returned 0; not at all after bulk_done. */
+/* A fetch ended: status 0 with the body of a 200 (the callee's to read until it returns, or to
+ * take), or a negative errno, -EAGAIN where the node said 503, and an empty body. From the loop,
+ * once for each bulk_start that returned 0; not at all after bulk_done. */
 typedef void bulk_fn(void *arg, uint32_t id, int status, struct buf *body);
 
 struct bulk { /* in place; set by bulk_init */

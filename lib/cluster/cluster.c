@@ -75,7 +75,7 @@ static int cluster_persist(struct cluster *c, struct error *err)
     struct gossip_identity now = gossip_identity(c->core);
     struct identity identity = {.id = now.id, .boot_ms = now.boot_ms};
     (void)gossip_id_format(now.id, c->id_text);
-    return identity_save(c->data_dir, c->label, &identity, err);
+    return identity_save(c->data_dir, c->label, c->config.node_name, &identity, err);
 }
 
 static void cluster_step(struct cluster *c, struct gossip_event *event)
@@ -229,7 +229,7 @@ static int cluster_make_core(struct cluster *c, struct error *err)
 {
     struct identity identity;
     uint64_t wall_ms = clock_wall_ms();
-    int r = identity_load(c->data_dir, c->label, wall_ms, &identity);
+    int r = identity_load(c->data_dir, c->label, c->config.node_name, wall_ms, &identity);
     if (r < 0) {
         return error_set(err, r, "no randomness for a node id");
     }

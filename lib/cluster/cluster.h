@@ -28,6 +28,7 @@ struct cluster_config {       /* copied, except where said */
     const char *const *advertise; /* outlives the cluster */
     size_t advertise_count;
     const char *pod_ips;               /* outlives the cluster; may be NULL */
+    const char *node_name;             /* as identity.h has it; outlives the cluster, may be NULL */
     struct bootstrap_config bootstrap; /* found and arg are set here; targets and url may be empty:
                                           a lone node that others may join */
     const char *(*authorization)(void *arg);   /* for bulk requests; as in registry/mirror.h */

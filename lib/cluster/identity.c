@@ -16,8 +16,14 @@
 #define BOUND_BYTES 64
 
 /* What the file is bound to, as hex; an id is a good enough digest of it. */
-static void identity_bound(const char *label, char ret_bound[GOSSIP_ID_TEXT_BYTES])
+static void identity_bound(const char *label, const char *node_name,
+                           char ret_bound[GOSSIP_ID_TEXT_BYTES])
 {
+    if (node_name) {
+        uint64_t id = gossip_id_make(label, (const uint8_t *)node_name, strlen(node_name));
+        (void)gossip_id_format(id, ret_bound);
+        return;
+    }
     char text[512] = {0};
     char host[256] = {0}, machine[64] = {0};
     (void)gethostname(host, sizeof host - 1);
@@ -57,11 +63,11 @@ static int identity_path(const char *data_dir, char *ret_path, size_t path_bytes
     return n < 0 || (size_t)n >= path_bytes ? -ENAMETOOLONG : 0;
 }
 
-int identity_load(const char *data_dir, const char *label, uint64_t wall_ms,
+int identity_load(const char *data_dir, const char *label, const char *node_name, uint64_t wall_ms,
                   struct identity *ret_identity)
 {
     char path[4096], bound[GOSSIP_ID_TEXT_BYTES];
-    identity_bound(label, bound);
+    identity_bound(label, node_name, bound);
     struct identity known = {0};
     if (data_dir && identity_path(data_dir, path, sizeof path) == 0 &&
         identity_read(path, bound, &known) == 0) {
@@ -92,8 +98,8 @@ static void identity_make_directory(const char *data_dir)
     }
 }
 
-int identity_save(const char *data_dir, const char *label, const struct identity *identity,
-                  struct error *err)
+int identity_save(const char *data_dir, const char *label, const char *node_name,
+                  const struct identity *identity, struct error *err)
 {
     char path[4096], temporary[4104], bound[GOSSIP_ID_TEXT_BYTES], id[GOSSIP_ID_TEXT_BYTES];
     if (!data_dir) {
@@ -104,7 +110,7 @@ int identity_save(const char *data_dir, const char *label, const struct identity
     }
     identity_make_directory(data_dir);
     (void)snprintf(temporary, sizeof temporary, "%s.new", path);
-    identity_bound(label, bound);
+    identity_bound(label, node_name, bound);
     FILE *f = fopen(temporary, "we");
     if (!f) {
         return error_set(err, -errno, "%s: %s", temporary, strerror(errno));

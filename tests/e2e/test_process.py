@@ -193,6 +193,31 @@ def test_bad_flags_are_named_with_what_is_allowed_and_exit_2(layout_node, args, 
     assert len(errors) == 1 and all(word in errors[0] for word in words), done.stdout
 
 
+# --- who it is ---
+
+
+@pytest.mark.parametrize("first, second, same", [
+    ({}, {}, True),
+    ({"NODE_NAME": "a"}, {"NODE_NAME": "a"}, True),
+    ({"NODE_NAME": "a"}, {"NODE_NAME": "b"}, False),
+    ({"NODE_NAME": "a"}, {}, False),
+    ({"NODE_IP": "192.0.2.1"}, {"NODE_IP": "192.0.2.1"}, True),
+    ({"NODE_IP": "192.0.2.1"}, {"NODE_IP": "192.0.2.2"}, False),
+    ({"NODE_NAME": "a", "NODE_IP": "192.0.2.1"}, {"NODE_NAME": "a", "NODE_IP": "192.0.2.2"}, True),
+    ({}, {"NODE_NAME": "", "NODE_IP": ""}, True),
+], ids=str)
+def test_the_node_that_the_identity_belongs_to_is_named_by_the_environment(
+        layout_node, first, second, same):
+    ids = []
+    for environment in (first, second):
+        layout_node.daemon.stop()
+        layout_node.daemon.environment_extra = environment
+        layout_node.daemon.start()
+        with open(os.path.join(layout_node.daemon.data_dir, "gossip-identity")) as f:
+            ids.append(f.readline())
+    assert ids[0].startswith("id ") and (ids[0] == ids[1]) is same, ids
+
+
 # --- what may come later ---
 
 
