@@ -14,7 +14,8 @@
 #include "node.h"
 
 #define PROBE_PERIOD_MS 500
-#define LOOK_PERIOD_MS 5000 /* at what it carries; and between attempts that failed */
+#define LOOK_PERIOD_MS 1000  /* at what it carries: until it is written containerd is refused */
+#define RETRY_PERIOD_MS 5000 /* between attempts that failed */
 #define PROBE_TIMEOUT_MS 2000
 #define PROBE_BODY_BYTES 4096
 #define AUTHORIZATION_BYTES 2048
@@ -68,7 +69,7 @@ static void writer_refuse(struct config_writer *w)
             LOG_STR("version", containerd_version(w->node->containerd)),
             LOG_STR("fix", "containerd 2.0, or a name or an IPv4 address in --mirror-targets"));
     }
-    (void)timer_start(&w->timer, LOOK_PERIOD_MS);
+    (void)timer_start(&w->timer, RETRY_PERIOD_MS);
 }
 
 static void writer_again(struct config_writer *w)
@@ -149,7 +150,7 @@ static void writer_done(struct work *work, int status)
                   LOG_STR("err", w->error.text));
     }
     w->failing = !w->written;
-    (void)timer_start(&w->timer, LOOK_PERIOD_MS);
+    (void)timer_start(&w->timer, w->written ? LOOK_PERIOD_MS : RETRY_PERIOD_MS);
 }
 
 static void writer_write(struct config_writer *w)

@@ -1,6 +1,7 @@
 """containerd's configuration, written by the program and read by a real containerd; and taken back
 again to the last byte."""
 
+import base64
 import json
 import os
 import signal
@@ -12,7 +13,8 @@ import pytest
 import lab
 from lab import images, spegel, web
 from lab.node import MIRROR
-from support import (NEXT_TO_NOTHING, Sent, assert_holds, wait_known, write_basic_auth)
+from support import (NEXT_TO_NOTHING, Sent, assert_holds, assert_seconds, wait_known,
+                     write_basic_auth)
 
 pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
 
@@ -191,6 +193,27 @@ def test_a_password_is_written_where_only_root_reads_it(tmp_path):
         sent = Sent(l.upstream)
         nodes[1].pull(reference)
         assert sent.bytes < NEXT_TO_NOTHING
+
+
+@pytest.mark.timed
+def test_a_new_password_is_written_within_five_seconds(tmp_path):
+    """Until then containerd shows the old one, is refused, and goes upstream."""
+    directory = write_basic_auth(tmp_path / "auth")
+    with lab.Lab(nodes=0, daemon_env={"SPEGEL_BASIC_AUTH_DIR": str(directory)}) as l:
+        node = l.add_node(start=False)
+        node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
+                             node.containerd.certs_d, "--mirror-targets", MIRROR,
+                             "--mirrored-registries", l.upstream.url]
+        l.start()
+        for password in ("swordfish", "haddock", "red herring", ""):
+            if password != "swordfish":
+                write_basic_auth(directory, "spegel" if password else "", password)
+            header = base64.b64encode(f"spegel:{password}".encode()).decode()
+            took = l.settle(lambda h=header if password else "X-Spegel-Node": (
+                h in hosts_toml_of(node) and ("Basic" in hosts_toml_of(node)) == bool(password)),
+                            30, f"{password!r} to be written")
+            # Each is written as soon as the last was, when the next look is farthest away.
+            assert_seconds(took, 4.5, f"{password!r} in hosts.toml")
 
 
 def test_a_directory_that_cannot_be_written_is_one_clear_line_and_exit_1():
