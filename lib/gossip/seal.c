@@ -2,6 +2,7 @@
  * ways to use them. */
 #include "gossip/seal.h"
 
+#include "gossip/aead.h"
 #include "gossip/key.h"
 #include "gossip/wire.h"
 
@@ -17,14 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The sub-keys of senders lately heard, each ready in a cipher context, so that a packet costs no
- * more than setting its nonce: sets of a few places, the one used last in front. */
+/* The sub-keys of senders lately heard, each ready to open with: sets of a few places, the one used
+ * last in front. */
 #define WAYS 4
 #define SETS (LIMIT_GOSSIP_SUBKEYS / WAYS)
 
 struct subkey {
     struct gossip_sender sender;
-    EVP_CIPHER_CTX *ctx; /* keyed while `set`; NULL: none was needed yet */
+    struct gossip_aead *aead; /* keyed while `set`; NULL: none was needed yet */
     uint8_t key_index;
     bool set;
 };
@@ -44,8 +45,7 @@ struct gossip_seal {
     struct gossip_sender sender;
     uint64_t counter;
     bool has_sender;
-    EVP_CIPHER *cipher;
-    EVP_CIPHER_CTX *own; /* keyed for what we seal */
+    struct gossip_aead *own; /* keyed for what we seal */
     struct subkey cache[SETS][WAYS];
 };
 
@@ -103,9 +103,8 @@ int gossip_seal_new(const char *label, const uint8_t (*keys)[32], size_t key_cou
     if (!s) {
         return -ENOMEM;
     }
-    s->own = EVP_CIPHER_CTX_new();
-    s->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    int error = s->own && s->cipher ? 0 : -ENOMEM;
+    s->own = gossip_aead_new(NULL);
+    int error = s->own ? 0 : -ENOMEM;
     error = error ? error : gossip_seal_set_keys(s, label, keys, key_count);
     if (error) {
         gossip_seal_free(s);
@@ -119,7 +118,7 @@ static void forget_subkeys(struct gossip_seal *s)
 {
     for (size_t i = 0; i < SETS * WAYS; i++) {
         struct subkey *k = &s->cache[i / WAYS][i % WAYS];
-        EVP_CIPHER_CTX_free(k->ctx); /* wipes it */
+        gossip_aead_free(k->aead);
         *k = (struct subkey){0};
     }
 }
@@ -130,22 +129,21 @@ void gossip_seal_free(struct gossip_seal *s)
         return;
     }
     forget_subkeys(s);
-    EVP_CIPHER_CTX_free(s->own);
-    EVP_CIPHER_free(s->cipher);
+    gossip_aead_free(s->own);
     ring_done(&s->ring);
     free(s);
 }
 
-/* Keys the context for what `sender` seals under a key of the ring. */
-static bool derive(const struct gossip_seal *s, const struct ring_key *key,
-                   const struct gossip_sender *sender, int encrypt, EVP_CIPHER_CTX *ctx)
+/* Keys it for what `sender` seals under a key of the ring. */
+static bool derive(const struct ring_key *key, const struct gossip_sender *sender, bool seals,
+                   struct gossip_aead *aead)
 {
     uint8_t info[16], subkey[32];
     gossip_store48(info, sender->id);
     gossip_store48(info + 6, sender->boot);
     gossip_store32(info + 12, sender->salt);
     bool fine = hmac(key->mac, info, sizeof(info), subkey) &&
-                EVP_CipherInit_ex2(ctx, s->cipher, subkey, NULL, encrypt, NULL);
+                gossip_aead_key(aead, subkey, seals);
     OPENSSL_cleanse(subkey, sizeof(subkey));
     return fine;
 }
@@ -155,7 +153,7 @@ int gossip_seal_set_keys(struct gossip_seal *s, const char *label, const uint8_t
 {
     static const char prefix[] = "spegel cluster label";
     struct ring ring = {.count = key_count ? key_count : 1};
-    EVP_CIPHER_CTX *own = NULL;
+    struct gossip_aead *own = NULL;
     bool fine = true;
     if (key_count > GOSSIP_SEAL_KEYS || !label) {
         return -EINVAL;
@@ -169,18 +167,18 @@ int gossip_seal_set_keys(struct gossip_seal *s, const char *label, const uint8_t
     }
     fine = fine && ring_open(&ring);
     if (s->has_sender) {
-        own = EVP_CIPHER_CTX_new();
-        fine = fine && own && derive(s, &ring.keys[0], &s->sender, 1, own);
+        own = gossip_aead_new(s->own);
+        fine = fine && own && derive(&ring.keys[0], &s->sender, true, own);
     }
     if (!fine) {
-        EVP_CIPHER_CTX_free(own);
+        gossip_aead_free(own);
         ring_done(&ring);
         return -ENOMEM;
     }
     ring_done(&s->ring);
     s->ring = ring;
     if (own) {
-        EVP_CIPHER_CTX_free(s->own);
+        gossip_aead_free(s->own);
         s->own = own;
     }
     forget_subkeys(s); /* they are told apart by their keys' places in the ring */
@@ -192,31 +190,20 @@ int gossip_seal_set_sender(struct gossip_seal *s, const struct gossip_sender *se
 {
     s->sender = *sender;
     s->counter = 0;
-    s->has_sender = derive(s, &s->ring.keys[0], sender, 1, s->own);
+    s->has_sender = derive(&s->ring.keys[0], sender, true, s->own);
     return s->has_sender ? 0 : -ENOMEM;
 }
 
-/* Gives a keyed context the nonce and the associated data: header, purpose, what it is bound to. */
-static bool cipher_start(EVP_CIPHER_CTX *ctx, const uint8_t *header,
-                         const struct gossip_binding *binding, int encrypt)
+/* The nonce and the associated data: header, purpose, what it is bound to. */
+static bool begin(struct gossip_aead *aead, const uint8_t *header,
+                  const struct gossip_binding *binding)
 {
-    uint8_t nonce[12] = {0}, bound[GOSSIP_SEAL_HEADER_BYTES + 1];
-    int n = 0;
+    uint8_t nonce[GOSSIP_AEAD_NONCE_BYTES] = {0}, bound[GOSSIP_SEAL_HEADER_BYTES + 1];
     memcpy(nonce + 6, header + 18, 6);
     memcpy(bound, header, GOSSIP_SEAL_HEADER_BYTES);
     bound[GOSSIP_SEAL_HEADER_BYTES] = (uint8_t)binding->purpose;
-    return EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, encrypt, NULL) &&
-           EVP_CipherUpdate(ctx, NULL, &n, bound, sizeof(bound)) &&
-           (binding->len == 0 ||
-            EVP_CipherUpdate(ctx, NULL, &n, binding->bytes, (int)binding->len));
-}
-
-/* The tag as a parameter: EVP_CIPHER_CTX_ctrl comes to the same by a longer way. */
-static void tag_param(uint8_t tag[GOSSIP_SEAL_TAG_BYTES], OSSL_PARAM ret_params[2])
-{
-    ret_params[0] =
-        OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, GOSSIP_SEAL_TAG_BYTES);
-    ret_params[1] = OSSL_PARAM_construct_end();
+    return gossip_aead_start(aead, nonce) && gossip_aead_bind(aead, bound, sizeof(bound)) &&
+           gossip_aead_bind(aead, binding->bytes, binding->len);
 }
 
 static void write_header(struct gossip_seal *s, uint8_t *out)
@@ -232,18 +219,13 @@ static void write_header(struct gossip_seal *s, uint8_t *out)
 int gossip_seal_write(struct gossip_seal *s, const struct gossip_binding *binding,
                       const uint8_t *body, size_t n, uint8_t *out)
 {
-    OSSL_PARAM params[2];
-    int done = 0;
     if (!s->has_sender || n > LIMIT_GOSSIP_SNAPSHOT_BYTES) {
         return -EIO;
     }
     write_header(s, out);
     uint8_t *sealed = out + GOSSIP_SEAL_HEADER_BYTES;
-    tag_param(sealed + n, params);
-    bool fine = cipher_start(s->own, out, binding, 1) &&
-                (n == 0 || EVP_CipherUpdate(s->own, sealed, &done, body, (int)n)) &&
-                EVP_CipherFinal_ex(s->own, sealed + n, &done) &&
-                EVP_CIPHER_CTX_get_params(s->own, params);
+    bool fine = begin(s->own, out, binding) && gossip_aead_pass(s->own, body, n, sealed) &&
+                gossip_aead_tag(s->own, sealed + n);
     return fine ? 0 : -EIO;
 }
 
@@ -284,8 +266,8 @@ static struct subkey *cached_subkey(struct gossip_seal *s, const struct gossip_s
     struct subkey k = set[at];
     memmove(set + 1, set, at * sizeof(*set));
     if (!is_for(&k, sender, key_index)) {
-        k.ctx = k.ctx ? k.ctx : EVP_CIPHER_CTX_new();
-        k.set = k.ctx && derive(s, &s->ring.keys[key_index], sender, 0, k.ctx);
+        k.aead = k.aead ? k.aead : gossip_aead_new(s->own);
+        k.set = k.aead && derive(&s->ring.keys[key_index], sender, false, k.aead);
         k.sender = *sender;
         k.key_index = (uint8_t)key_index;
     }
@@ -293,19 +275,13 @@ static struct subkey *cached_subkey(struct gossip_seal *s, const struct gossip_s
     return k.set ? &set[0] : NULL;
 }
 
-static int open_with(EVP_CIPHER_CTX *ctx, const struct gossip_binding *binding,
+static int open_with(struct gossip_aead *aead, const struct gossip_binding *binding,
                      const uint8_t *bytes, size_t len, uint8_t *out)
 {
-    int done = 0;
     size_t n = len - GOSSIP_SEAL_OVERHEAD_BYTES;
-    uint8_t tag[GOSSIP_SEAL_TAG_BYTES], none[16];
-    OSSL_PARAM params[2];
-    memcpy(tag, bytes + len - GOSSIP_SEAL_TAG_BYTES, sizeof(tag));
-    tag_param(tag, params);
-    bool fine =
-        cipher_start(ctx, bytes, binding, 0) &&
-        (n == 0 || EVP_CipherUpdate(ctx, out, &done, bytes + GOSSIP_SEAL_HEADER_BYTES, (int)n)) &&
-        EVP_CIPHER_CTX_set_params(ctx, params) && EVP_CipherFinal_ex(ctx, none, &done) > 0;
+    bool fine = begin(aead, bytes, binding) &&
+                gossip_aead_pass(aead, bytes + GOSSIP_SEAL_HEADER_BYTES, n, out) &&
+                gossip_aead_verify(aead, bytes + GOSSIP_SEAL_HEADER_BYTES + n);
     return fine ? 0 : -EBADMSG;
 }
 
@@ -324,7 +300,7 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
             continue;
         }
         struct subkey *k = cached_subkey(s, &header->sender, i);
-        result = k ? open_with(k->ctx, binding, bytes, len, out) : -EBADMSG;
+        result = k ? open_with(k->aead, binding, bytes, len, out) : -EBADMSG;
     }
     return result;
 }
@@ -332,21 +308,21 @@ int gossip_seal_open(struct gossip_seal *s, const struct gossip_header *header,
 /* --- bodies in pieces --- */
 
 struct gossip_stream {
-    EVP_CIPHER_CTX *ctx; /* its own: packets are sealed and opened between two pieces */
+    struct gossip_aead *aead; /* its own: packets are sealed and opened between two pieces */
 };
 
 static int stream_new(const struct gossip_seal *s, const struct ring_key *key,
                       const struct gossip_sender *sender, const uint8_t *header,
-                      const struct gossip_binding *binding, int encrypt,
+                      const struct gossip_binding *binding, bool seals,
                       struct gossip_stream **ret_stream)
 {
     struct gossip_stream *stream = calloc(1, sizeof(*stream));
     if (!stream) {
         return -ENOMEM;
     }
-    stream->ctx = EVP_CIPHER_CTX_new();
-    if (!stream->ctx || !derive(s, key, sender, encrypt, stream->ctx) ||
-        !cipher_start(stream->ctx, header, binding, encrypt)) {
+    stream->aead = gossip_aead_new(s->own);
+    if (!stream->aead || !derive(key, sender, seals, stream->aead) ||
+        !begin(stream->aead, header, binding)) {
         gossip_stream_free(stream);
         return -ENOMEM;
     }
@@ -362,7 +338,7 @@ int gossip_stream_seal(struct gossip_seal *s, const struct gossip_binding *bindi
         return -EIO;
     }
     write_header(s, ret_header);
-    return stream_new(s, &s->ring.keys[0], &s->sender, ret_header, binding, 1, ret_stream);
+    return stream_new(s, &s->ring.keys[0], &s->sender, ret_header, binding, true, ret_stream);
 }
 
 int gossip_stream_open(const struct gossip_seal *s, const struct gossip_binding *binding,
@@ -378,7 +354,7 @@ int gossip_stream_open(const struct gossip_seal *s, const struct gossip_binding 
         const struct ring_key *key = &s->ring.keys[*at];
         if (key->id == header.key_id) {
             (*at)++;
-            return stream_new(s, key, &header.sender, bytes, binding, 0, ret_stream);
+            return stream_new(s, key, &header.sender, bytes, binding, false, ret_stream);
         }
     }
     return -ENOKEY;
@@ -386,40 +362,24 @@ int gossip_stream_open(const struct gossip_seal *s, const struct gossip_binding 
 
 int gossip_stream_pass(struct gossip_stream *stream, const uint8_t *in, size_t n, uint8_t *out)
 {
-    int done = 0;
     CHECK(n <= GOSSIP_STREAM_PIECE_BYTES);
-    return n == 0 || EVP_CipherUpdate(stream->ctx, out, &done, in, (int)n) ? 0 : -EIO;
+    return gossip_aead_pass(stream->aead, in, n, out) ? 0 : -EIO;
 }
 
 int gossip_stream_tag(struct gossip_stream *stream, uint8_t ret_tag[GOSSIP_SEAL_TAG_BYTES])
 {
-    uint8_t none[16];
-    OSSL_PARAM params[2];
-    int done = 0;
-    tag_param(ret_tag, params);
-    return EVP_CipherFinal_ex(stream->ctx, none, &done) &&
-                   EVP_CIPHER_CTX_get_params(stream->ctx, params)
-               ? 0
-               : -EIO;
+    return gossip_aead_tag(stream->aead, ret_tag) ? 0 : -EIO;
 }
 
 int gossip_stream_verify(struct gossip_stream *stream, const uint8_t tag[GOSSIP_SEAL_TAG_BYTES])
 {
-    uint8_t copy[GOSSIP_SEAL_TAG_BYTES], none[16];
-    OSSL_PARAM params[2];
-    int done = 0;
-    memcpy(copy, tag, sizeof(copy));
-    tag_param(copy, params);
-    return EVP_CIPHER_CTX_set_params(stream->ctx, params) &&
-                   EVP_CipherFinal_ex(stream->ctx, none, &done) > 0
-               ? 0
-               : -EBADMSG;
+    return gossip_aead_verify(stream->aead, tag) ? 0 : -EBADMSG;
 }
 
 void gossip_stream_free(struct gossip_stream *stream)
 {
     if (stream) {
-        EVP_CIPHER_CTX_free(stream->ctx); /* wipes the key */
+        gossip_aead_free(stream->aead);
         free(stream);
     }
 }
