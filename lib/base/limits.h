@@ -125,9 +125,8 @@
 #define LIMIT_GOSSIP_SERVINGS 64                    /* answers with such bodies at once; then 503 */
 #define LIMIT_GOSSIP_SEAL_BYTES_PER_MS (256 * 1024) /* of such bodies, for all together */
 #define LIMIT_GOSSIP_SERVE_MS 15000                 /* from the request to the last byte read */
-#define LIMIT_GOSSIP_BUILD_EARLY                                                                   \
-    1024                        /* keys that change while one is built; then without their         \
-                                   holders' sets */
+/* Keys that change while one is built; then it goes without their holders' sets. */
+#define LIMIT_GOSSIP_BUILD_EARLY 1024
 #define LIMIT_GOSSIP_ZONES 128  /* names kept; members of others have none */
 #define LIMIT_GOSSIP_CALLERS 32 /* exchanges answered between two steps; then 503 */
 #define LIMIT_GOSSIP_FETCHES 4  /* open at once */
@@ -139,7 +138,8 @@
 #define LIMIT_GOSSIP_SUBKEYS 64                /* cached cipher contexts */
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
-#define LIMIT_GOSSIP_BADGES 16384 /* whose badges are remembered; then the oldest go */
+#define LIMIT_GOSSIP_CHALLENGES_PER_S 1000 /* of strangers, 51 bytes each, beside the bucket */
+#define LIMIT_GOSSIP_BADGES 16384          /* whose badges are remembered; then the oldest go */
 
 /* --- cold rollouts (gossip/swarm.h, registry/cold.h) --- */
 #define LIMIT_SWARM_LEASES 4096        /* kept as an arbiter; then no answer: upstream */

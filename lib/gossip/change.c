@@ -9,7 +9,8 @@ void gossip_changes_init(struct gossip_changes *c)
     *c = (struct gossip_changes){0};
     map_init(&c->by_name);
     list_init(&c->ages);
-    for (size_t i = 0; i < GOSSIP_TRANSMISSIONS; i++) {
+    c->transmissions = GOSSIP_TRANSMISSIONS;
+    for (size_t i = 0; i < GOSSIP_TRANSMISSIONS_MAX; i++) {
         list_init(&c->unsent[i]);
     }
 }
@@ -107,8 +108,8 @@ void gossip_changes_pass_on(struct gossip_changes *c, struct gossip_change *chan
 static void count_sent(struct gossip_changes *c, struct gossip_change *change, unsigned copies)
 {
     unsigned sent = change->sent + copies;
-    if (sent >= GOSSIP_TRANSMISSIONS) {
-        change->sent = GOSSIP_TRANSMISSIONS;
+    if (sent >= c->transmissions) {
+        change->sent = GOSSIP_TRANSMISSIONS_MAX;
         told(c, change);
         return;
     }
@@ -195,7 +196,7 @@ size_t gossip_changes_write(struct gossip_changes *c, struct gossip_writer *w,
     /* What is written moves to a list of its own first: moved up at once it would be met again. */
     struct list done, misfits;
     list_init(&done);
-    for (size_t sent = 0; sent < GOSSIP_TRANSMISSIONS && misfit_count < MISFITS_MAX; sent++) {
+    for (size_t sent = 0; sent < GOSSIP_TRANSMISSIONS_MAX && misfit_count < MISFITS_MAX; sent++) {
         list_init(&misfits);
         while (!list_empty(&c->unsent[sent]) && misfit_count < MISFITS_MAX) {
             struct list *link = c->unsent[sent].next;

@@ -104,7 +104,7 @@ static int build(struct gossip *g, const struct gossip_config *config)
     list_init(&g->builds);
     list_init(&g->built);
     list_init(&g->servings);
-    for (size_t i = 0; i < GOSSIP_TRANSMISSIONS; i++) {
+    for (size_t i = 0; i < GOSSIP_TRANSMISSIONS_MAX; i++) {
         list_init(&g->rumours[i]);
     }
     for (size_t i = 0; i < 4; i++) {
@@ -153,6 +153,7 @@ int gossip_new(const struct gossip_config *config, struct gossip **ret_core)
     g->next_doubt_ms = g->next_seed_ms = g->snapshot_ms = g->next_pull_ms = GOSSIP_NEVER_MS;
     g->next_stranger_ms = g->now_ms + 5000;
     g->seed_wait_ms = 50;
+    g->asked_ms = GOSSIP_NEVER_MS;
     g->seed_nonce = gossip_random_nonce(g);
     gossip_settle(g, g->me);
     *ret_core = g;

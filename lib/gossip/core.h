@@ -242,9 +242,9 @@ struct gossip_member_view {
 bool gossip_members(const struct gossip *core, size_t *cursor, struct gossip_member_view *ret_view);
 
 /* Ready, as architecture.md says under "Ready" (that contents were listed is the daemon's to add):
- * a seed's snapshot was applied, or bootstrap names nobody but us, or no bootstrap address gave an
- * authenticated answer for 2 s; or, failing open, there were answers but no snapshot for 10 s. Once
- * true, it stays. */
+ * a seed's snapshot was applied, or bootstrap names nobody but us, or nobody gave an
+ * authenticated answer within 0.9 s of being asked, or nobody was found to ask in 2 s; or, failing
+ * open, there were answers but no snapshot for 10 s. Once true, it stays. */
 bool gossip_is_ready(const struct gossip *core);
 
 /* Ready, and no set is known to lack a change: what a look-up does not find now, nobody is known to
@@ -324,7 +324,7 @@ struct gossip_stats {
     uint64_t drop_own;         /* our own packet came back */
     uint64_t drop_collision;   /* a life we know under another salt, or our own id at another's */
     uint64_t drop_set_size;    /* a set of more keys than are taken, announced */
-    uint64_t drop_rate;        /* rumours held back by the token bucket */
+    uint64_t drop_rate;        /* held back by the token bucket; strangers above their rate */
     uint64_t drop_cap;         /* queue, table or effects full */
     uint64_t drop_memory;      /* out of memory */
     uint64_t skipped_messages; /* unknown types */

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define FORMAT 1
-#define JOINING_DOUBT_MS 1500 /* five pings of seeds are unanswered by then */
+#define JOINING_DOUBT_MS 450 /* four rounds of seeds are unanswered by then */
 #define DOUBT_MS 5000
 #define EXCHANGE_MS 5000
 #define EXCHANGE_SOON_MS 700 /* of another one, when there is news: ours, or what we were told */

@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEEDS_AT_ONCE 5
+#define SEEDS_AT_ONCE_MIN 5 /* twice as many each time: most may be of the Go implementation */
+#define SEEDS_AT_ONCE_MAX 80
 #define SEED_WAIT_MIN_MS 50
 #define SEED_WAIT_MAX_MS 10000
 #define STRANGER_MS 5000
-#define UNANSWERED_MS 2000
+#define STRANGERS_AT_ONCE 5
+#define UNANSWERED_MS 900    /* by whom was asked */
+#define NO_SEEDS_MS 2000     /* nobody to ask: no name was resolved */
 #define NO_SNAPSHOT_MS 10000 /* answers, but no bulk: ready all the same, failing open */
 #define SNAPSHOT_WAIT_MIN_MS 100
 #define SNAPSHOT_WAIT_MAX_MS 5000
@@ -35,7 +38,7 @@ void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t
         seeds[kept].addr = addrs[i];
         for (size_t k = 0; k < g->seed_count; k++) {
             if (gossip_addr_equal(&g->seeds[k].addr, &addrs[i])) {
-                seeds[kept].is_us = g->seeds[k].is_us;
+                seeds[kept] = g->seeds[k];
                 known = true;
             }
         }
@@ -48,6 +51,7 @@ void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t
     g->seeds_known = true;
     if (news && !g->snapshot_applied) {
         g->seed_wait_ms = SEED_WAIT_MIN_MS;
+        g->seeds_at_once = SEEDS_AT_ONCE_MIN;
         g->next_seed_ms = g->now_ms;
     }
 }
@@ -80,18 +84,34 @@ void gossip_ping_stranger(struct gossip *g, const struct gossip_addr *to)
     gossip_packet_send(g, &p, to, 1);
 }
 
-static void ping_seeds(struct gossip *g)
+/* The one asked least, from a random place on: sorted-and-first makes hot spots. */
+static struct gossip_seed *next_seed(struct gossip *g)
 {
-    size_t asked = 0;
-    /* Random ones: sorted-and-first makes hot spots. A walk from a random place with a random
-     * stride would repeat; a few guesses of many, or all of few, do. */
-    for (size_t i = 0; i < g->seed_count && asked < SEEDS_AT_ONCE; i++) {
-        size_t at = g->seed_count <= SEEDS_AT_ONCE ? i : (size_t)(gossip_random(g) % g->seed_count);
-        if (!seed_is_us(g, &g->seeds[at])) {
-            gossip_ping_stranger(g, &g->seeds[at].addr);
-            asked++;
+    size_t start = g->seed_count ? (size_t)(gossip_random(g) % g->seed_count) : 0;
+    struct gossip_seed *found = NULL;
+    for (size_t i = 0; i < g->seed_count && (!found || found->asked > 0); i++) {
+        struct gossip_seed *seed = &g->seeds[(start + i) % g->seed_count];
+        if (!seed_is_us(g, seed) && (!found || seed->asked < found->asked)) {
+            found = seed;
         }
     }
+    return found;
+}
+
+static void ping_seeds(struct gossip *g)
+{
+    size_t at_once = g->seeds_at_once < g->seed_count ? g->seeds_at_once : g->seed_count;
+    for (size_t i = 0; i < at_once; i++) {
+        struct gossip_seed *seed = next_seed(g);
+        if (!seed) {
+            return;
+        }
+        gossip_ping_stranger(g, &seed->addr);
+        seed->asked++;
+        g->asked_ms = g->asked_ms < g->now_ms ? g->asked_ms : g->now_ms;
+    }
+    g->seeds_at_once =
+        g->seeds_at_once * 2 < SEEDS_AT_ONCE_MAX ? g->seeds_at_once * 2 : SEEDS_AT_ONCE_MAX;
 }
 
 const struct gossip_addr *gossip_random_seed(struct gossip *g)
@@ -133,15 +153,30 @@ bool gossip_cookie_fits(struct gossip *g, const struct gossip_header *h,
            (epoch > 0 && cookie == cookie_for(g, h, from, epoch - 1));
 }
 
+static bool may_challenge(struct gossip *g)
+{
+    if (g->now_ms - g->challenges_ms >= 1000) {
+        g->challenges_ms = g->now_ms;
+        g->challenges = 0;
+    }
+    return g->challenges < LIMIT_GOSSIP_CHALLENGES_PER_S;
+}
+
 void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len)
 {
     struct gossip_packet p;
+    if (!may_challenge(g)) {
+        g->stats.drop_rate++;
+        return;
+    }
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
+    p.own_cap = true; /* so that a flood of strangers silences nothing else */
     size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_CHALLENGE);
     gossip_write64(&p.w, cookie_for(g, h, from, g->now_ms / COOKIE_MS));
     gossip_write_end(&p.w, mark);
     if (p.w.len + GOSSIP_SEAL_OVERHEAD_BYTES <= len) { /* no larger than what it answers */
+        g->challenges++;
         g->stats.challenged++;
         gossip_packet_send(g, &p, from, 1);
     }
@@ -243,6 +278,18 @@ static void ping_one_stranger(struct gossip *g)
     }
 }
 
+/* One, but more where those away outnumber those here: few who are cut off together with others,
+ * whom they cannot tell from the rest, would take minutes to guess. */
+static void ping_strangers(struct gossip *g)
+{
+    size_t away = g->members.count - g->live;
+    size_t wanted = away / (g->live ? g->live : 1);
+    wanted = wanted < STRANGERS_AT_ONCE ? wanted : STRANGERS_AT_ONCE;
+    do {
+        ping_one_stranger(g);
+    } while (wanted-- > 1);
+}
+
 static bool names_nobody_else(const struct gossip *g)
 {
     for (size_t i = 0; i < g->seed_count; i++) {
@@ -251,6 +298,13 @@ static bool names_nobody_else(const struct gossip *g)
         }
     }
     return g->seeds_known;
+}
+
+/* When to go on without the others, of whom nobody answered. */
+static uint64_t alone_ms(const struct gossip *g)
+{
+    return g->asked_ms != GOSSIP_NEVER_MS ? g->asked_ms + UNANSWERED_MS
+                                          : g->started_ms + NO_SEEDS_MS;
 }
 
 void gossip_join_tick(struct gossip *g)
@@ -264,13 +318,13 @@ void gossip_join_tick(struct gossip *g)
     }
     if (!g->leaving && g->now_ms >= g->next_stranger_ms) {
         g->next_stranger_ms = g->now_ms + STRANGER_MS - 250 + gossip_random(g) % 500;
-        ping_one_stranger(g);
+        ping_strangers(g);
     }
     if (!g->leaving && g->now_ms >= g->snapshot_ms) {
         fetch_snapshot(g);
     }
     if (!g->ready && (g->snapshot_applied || names_nobody_else(g) ||
-                      (!g->seed_answered && g->now_ms - g->started_ms >= UNANSWERED_MS) ||
+                      (!g->seed_answered && g->now_ms >= alone_ms(g)) ||
                       (g->seed_answered && g->now_ms - g->answered_ms >= NO_SNAPSHOT_MS))) {
         g->ready = true;
         gossip_note(g, GOSSIP_NOTE_READY, g->me);
@@ -282,8 +336,8 @@ uint64_t gossip_join_wake_ms(const struct gossip *g)
     uint64_t wake_ms = g->next_seed_ms;
     wake_ms = g->next_stranger_ms < wake_ms ? g->next_stranger_ms : wake_ms;
     wake_ms = g->snapshot_ms < wake_ms ? g->snapshot_ms : wake_ms;
-    if (!g->ready && !g->seed_answered && g->started_ms + UNANSWERED_MS < wake_ms) {
-        wake_ms = g->started_ms + UNANSWERED_MS;
+    if (!g->ready && !g->seed_answered && alone_ms(g) < wake_ms) {
+        wake_ms = alone_ms(g);
     }
     return wake_ms;
 }

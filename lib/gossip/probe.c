@@ -6,6 +6,7 @@
 #define RETRY_MS 100
 #define INDIRECT_AFTER_MS 300
 #define INDIRECT_PEERS 3
+#define NACK_MS 150 /* with the way there and back before the asker's deadline on good links */
 #define RELAY_MS 500
 #define SCORE_MAX 8
 #define PIGGYBACK_BYTES 600
@@ -14,12 +15,15 @@
 #define LOSS_SOME (65536 * 3 / 100)
 #define LOSS_MUCH (65536 * 15 / 100)
 
+unsigned gossip_loss(const struct gossip *g)
+{
+    return g->first_try_loss < LOSS_SOME ? 0 : g->first_try_loss < LOSS_MUCH ? 1 : 2;
+}
+
 /* The loss-adaptive deadline: with a fixed 500 ms at 30 % loss, 28 % of live pairs were suspect. */
 static uint64_t deadline_ms(const struct gossip *g)
 {
-    uint64_t base = g->first_try_loss < LOSS_SOME   ? 500
-                    : g->first_try_loss < LOSS_MUCH ? 1000
-                                                    : 1500;
+    uint64_t base = 500 * (1 + gossip_loss(g));
     return base + base * g->score / 4;
 }
 
@@ -142,7 +146,9 @@ void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
             len * 3 > GOSSIP_SEAL_OVERHEAD_BYTES ? len * 3 - GOSSIP_SEAL_OVERHEAD_BYTES : 0;
         room = most < room ? most : room;
     }
-    gossip_packet_fill(g, &p, room, 1);
+    if (gossip_may_answer(g)) {
+        gossip_packet_fill(g, &p, room, 1);
+    }
     gossip_packet_send(g, &p, from, 1);
 }
 
@@ -178,8 +184,23 @@ static void relay_answer(struct gossip *g, struct gossip_relayed *r, const struc
         gossip_write_end(&p.w, mark);
     }
     gossip_packet_send(g, &p, &r->asker, 1);
+}
+
+static void relay_end(struct gossip *g, struct gossip_relayed *r)
+{
     r->nonce = 0;
     g->relayed_open--;
+}
+
+static void relay_step(struct gossip *g, struct gossip_relayed *r)
+{
+    if (g->now_ms >= r->nack_ms) { /* an answer may follow */
+        relay_answer(g, r, NULL);
+        r->nack_ms = GOSSIP_NEVER_MS;
+    }
+    if (g->now_ms >= r->expires_ms) {
+        relay_end(g, r);
+    }
 }
 
 void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t sender,
@@ -205,6 +226,7 @@ void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t se
     for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES && g->relayed_open > 0; i++) {
         if (g->relayed[i].nonce == ack->nonce) {
             relay_answer(g, &g->relayed[i], ack);
+            relay_end(g, &g->relayed[i]);
         }
     }
 }
@@ -233,6 +255,7 @@ void gossip_hear_ping_req(struct gossip *g, const struct gossip_ping_req *req,
             *r = (struct gossip_relayed){.asker = *from,
                                          .nonce = gossip_random_nonce(g),
                                          .asker_nonce = req->nonce,
+                                         .nack_ms = g->now_ms + NACK_MS,
                                          .expires_ms = g->now_ms + RELAY_MS};
             g->relayed_open++;
             send_ping(g, r->nonce, m, &to);
@@ -318,8 +341,8 @@ void gossip_probe_tick(struct gossip *g)
         }
     }
     for (size_t i = 0; i < LIMIT_GOSSIP_RELAYED_PROBES && g->relayed_open > 0; i++) {
-        if (g->relayed[i].nonce && g->now_ms >= g->relayed[i].expires_ms) {
-            relay_answer(g, &g->relayed[i], NULL);
+        if (g->relayed[i].nonce) {
+            relay_step(g, &g->relayed[i]);
         }
     }
     if (g->now_ms >= g->next_probe_ms) {
@@ -352,7 +375,7 @@ uint64_t gossip_probe_wake_ms(const struct gossip *g)
     for (size_t i = 0, left = g->relayed_open; i < LIMIT_GOSSIP_RELAYED_PROBES && left > 0; i++) {
         if (g->relayed[i].nonce) {
             left--;
-            wake_ms = sooner(wake_ms, g->relayed[i].expires_ms);
+            wake_ms = sooner(wake_ms, sooner(g->relayed[i].nack_ms, g->relayed[i].expires_ms));
         }
     }
     return wake_ms;

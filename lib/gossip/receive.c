@@ -247,9 +247,9 @@ static bool proves_life(struct gossip *g, const struct gossip_header *h,
            ack.nonce == g->seed_nonce;
 }
 
-/* From somebody nobody has introduced, or from an earlier life of somebody: only one that proves to
- * live now is heard. A challenge to us is answered whoever it comes from: our own join begins with
- * one. */
+/* From somebody nobody has introduced, or from an earlier life of somebody, or from one who is said
+ * to be gone: only one that proves to live now is heard. A challenge to us is answered whoever it
+ * comes from: our own join begins with one. */
 static void hear_stranger(struct gossip *g, const struct gossip_header *h,
                           const struct gossip_addr *from, const uint8_t *body, size_t n, size_t len)
 {
@@ -300,6 +300,15 @@ static void hear_own_id(struct gossip *g, const struct gossip_header *h,
     gossip_heard_own_packet(g, h, from);
 }
 
+/* Who is said to be gone and was never heard here is not: since no packet of it was seen, an old
+ * one would be taken for a new one, and what it tells of others for news. */
+static bool is_known(const struct gossip *g, const struct gossip_member *m,
+                     const struct gossip_header *h)
+{
+    return m && m != g->me && m->boot == h->sender.boot && m->salt == h->sender.salt &&
+           (gossip_member_is_live(m) || m->window.top > 0);
+}
+
 void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint8_t *bytes,
                     size_t len)
 {
@@ -314,7 +323,7 @@ void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint
         return;
     }
     struct gossip_member *m = gossip_members_get(&g->members, h.sender.id);
-    bool known = m && m != g->me && m->boot == h.sender.boot && m->salt == h.sender.salt;
+    bool known = is_known(g, m, &h);
     if (known && !gossip_window_is_new(&m->window, h.counter)) {
         g->stats.drop_replay++;
         return;

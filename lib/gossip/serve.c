@@ -1,9 +1,12 @@
 /* serve.c - answering GET /cluster/v1/...: for holders of the cluster key only, sealed for the one
  * who asked.
  *
- *     begin      who asks, and may it be now? Then a build (build.h) for it, or a snapshot's that
- * is young enough, under way or in use builds     one is under way at a time, a slice a
- * millisecond; the others wait behind it read       sealed piece by piece as the client takes it
+ * begin: who asks, and may it be now? Then a build (build.h) for it, or that of a snapshot which is
+ * young enough, under way or in use.
+ *
+ * builds: one is under way at a time, a slice a millisecond; the others wait behind it.
+ *
+ * read: sealed piece by piece, as the client takes it.
  *
  * A body lives as long as somebody reads it, and no longer than LIMIT_GOSSIP_SERVE_MS. */
 #include "base/hex.h"

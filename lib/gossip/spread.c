@@ -10,13 +10,14 @@
 /* Accusations go out for so much longer than others, not for ever: half of a large cluster is
  * accused by the other half when it is cut off. What is left below is for answers. */
 #define ACCUSED_OVERDRAFT_BYTES (LIMIT_GOSSIP_BUCKET_BYTES / 8)
+#define DEBT_BYTES_MAX (LIMIT_GOSSIP_BUCKET_BYTES / 2) /* two seconds' worth */
 
 void gossip_packet_begin(struct gossip_packet *p, enum gossip_class class)
 {
     p->class = class;
     gossip_writer_init(&p->w, p->body, sizeof(p->body));
     p->dictionary.count = 0;
-    p->urgent = false;
+    p->own_cap = class == GOSSIP_CLASS_SWARM;
 }
 
 bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct gossip_member *m)
@@ -27,7 +28,6 @@ bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct
         return alive.addrs[0].family && gossip_alive_write(&p->w, &alive);
     }
     struct gossip_accusation a = {.id = m->id, .boot = m->boot, .incarnation = m->incarnation};
-    p->urgent = true;
     if (m->state != GOSSIP_SUSPECT) {
         a.from = g->me->id;
         return gossip_accusation_write(
@@ -49,7 +49,7 @@ static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigne
     bool fits = true;
     struct list done;
     list_init(&done);
-    for (size_t sent = 0; sent < GOSSIP_TRANSMISSIONS && fits; sent++) {
+    for (size_t sent = 0; sent < GOSSIP_TRANSMISSIONS_MAX && fits; sent++) {
         LIST_EACH_SAFE (link, &g->rumours[sent]) {
             struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, rumour);
             fits = fits && gossip_packet_about(g, p, m);
@@ -65,7 +65,7 @@ static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigne
         struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, rumour);
         list_remove(link);
         m->rumour_sent = (uint8_t)(m->rumour_sent + copies);
-        if (m->rumour_sent < GOSSIP_TRANSMISSIONS) {
+        if (m->rumour_sent < g->changes.transmissions) {
             list_push_back(&g->rumours[m->rumour_sent], link);
         } else {
             g->rumour_count--;
@@ -76,6 +76,9 @@ static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigne
 
 size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t bytes, unsigned copies)
 {
+    if (g->rumour_count + g->changes.rumours == 0) {
+        return 0; /* as nearly always */
+    }
     size_t whole = p->w.max;
     size_t room = bytes > p->w.len ? bytes - p->w.len : 0;
     p->w.max = p->w.len + (room * MEMBERSHIP_SHARE_PERCENT + 99) / 100;
@@ -87,6 +90,16 @@ size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t byte
     }
     p->w.max = whole;
     return written;
+}
+
+/* What is not held back, pings and their answers, may run into debt; not into so much that all else
+ * is silent for longer than that takes to pay. */
+static void spend(struct gossip *g, int64_t bytes)
+{
+    g->tokens -= bytes;
+    if (g->tokens < -DEBT_BYTES_MAX) {
+        g->tokens = -DEBT_BYTES_MAX;
+    }
 }
 
 void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct gossip_addr *to,
@@ -116,7 +129,7 @@ void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct 
         }
         send->to = to[i];
         e->send_count++;
-        g->tokens -= p->class == GOSSIP_CLASS_SWARM ? 0 : send->len; /* it has a cap of its own */
+        spend(g, p->own_cap ? 0 : send->len);
         g->stats.packets_out++;
         g->stats.bytes_out += send->len;
         g->stats.class_packets[p->class]++;
@@ -154,9 +167,18 @@ static void refill(struct gossip *g)
     }
 }
 
+/* More where much is lost: of 8 copies at 30 % loss so few arrive that each time some nodes of a
+ * thousand got none, and had to ask. In a rush there is no room for more. */
+static unsigned transmissions(const struct gossip *g)
+{
+    unsigned more = gossip_in_a_rush(g) ? 0 : gossip_loss(g) * GOSSIP_TRANSMISSIONS / 2;
+    return GOSSIP_TRANSMISSIONS + more;
+}
+
 void gossip_spread_tick(struct gossip *g)
 {
     refill(g);
+    g->changes.transmissions = transmissions(g);
     if (g->now_ms < g->flush_ms) {
         return;
     }

@@ -51,6 +51,8 @@ struct gossip_probe {
 struct gossip_relayed {
     struct gossip_addr asker;
     uint32_t nonce, asker_nonce;
+    uint64_t
+        nack_ms; /* when the asker is told that there is no answer yet; GOSSIP_NEVER_MS: it was */
     uint64_t expires_ms;
 };
 
@@ -79,6 +81,7 @@ struct gossip_caller {
 
 struct gossip_seed {
     struct gossip_addr addr;
+    uint32_t asked; /* how often, before anybody answered */
     bool is_us;
 };
 
@@ -103,7 +106,7 @@ struct gossip {
     struct list suspects, behind;
     uint64_t next_doubt_ms, next_ask_about_ms; /* doubt.c */
     uint64_t next_pull_ms;                     /* the earliest of those behind, or earlier */
-    struct list rumours[GOSSIP_TRANSMISSIONS];
+    struct list rumours[GOSSIP_TRANSMISSIONS_MAX];
     size_t rumour_count;
     uint64_t next_sweep_ms, next_room_ms;
     bool crowded; /* somebody new had no place */
@@ -161,12 +164,15 @@ struct gossip {
 
     /* join.c */
     struct gossip_seed *seeds;
-    size_t seed_count;
+    size_t seed_count, seeds_at_once;
     bool seeds_known, seed_answered, snapshot_applied, ready;
     uint32_t seed_nonce;
     uint64_t answered_ms, next_seed_ms, seed_wait_ms, next_stranger_ms;
+    uint64_t asked_ms; /* the first time; GOSSIP_NEVER_MS: nobody */
     uint64_t snapshot_ms, snapshot_wait_ms;
     uint64_t snapshot_peer; /* asked next; 0: any */
+    uint64_t challenges_ms; /* since when the challenges are counted */
+    uint32_t challenges;
 
     struct gossip_swarm *swarm;   /* swarm.c; NULL until there is something to keep */
     struct gossip_badges *badges; /* badge.c; likewise */
@@ -237,6 +243,8 @@ void gossip_identity_tick(struct gossip *g);
 uint64_t gossip_identity_wake_ms(const struct gossip *g);
 
 /* --- probe.c --- */
+/* How much is lost on the way, by first tries without an answer: 0 little, 1 some, 2 much. */
+unsigned gossip_loss(const struct gossip *g);
 void gossip_probe_now(struct gossip *g, struct gossip_member *m);
 void gossip_hear_ping(struct gossip *g, const struct gossip_ping *ping,
                       struct gossip_member *sender, const struct gossip_addr *from, size_t len);
@@ -404,7 +412,7 @@ struct gossip_packet {
     uint8_t body[GOSSIP_BODY_BYTES];
     struct gossip_writer w;
     struct gossip_dictionary dictionary;
-    bool urgent; /* carries an accusation: not held back */
+    bool own_cap; /* not paid for out of the token bucket: it has a limit of its own */
     enum gossip_class class;
 };
 

@@ -243,7 +243,8 @@ void gossip_hear_ent(struct gossip *g, struct gossip_reader *r, uint64_t teller,
 {
     uint64_t named[LIMIT_GOSSIP_PACKET_BYTES / GOSSIP_ENTRY_BYTES];
     size_t named_count = 0;
-    struct answer answer = {.to = from};
+    /* In debt it listens, and says nothing. */
+    struct answer answer = {.to = from, .sent = gossip_may_answer(g) ? 0 : PACKETS_MAX};
     unsigned bits = gossip_read8(r);
     unsigned bucket = gossip_read8(r);
     bool complete = gossip_read8(r) == 1;
@@ -290,6 +291,10 @@ void gossip_hear_delta_req(struct gossip *g, const struct gossip_delta_req *req,
     size_t ops = 0;
     bool all = req->to - req->from < LIMIT_GOSSIP_DELTA_OPS;
     if (!m) {
+        return;
+    }
+    if (!gossip_may_answer(g)) {
+        g->stats.drop_rate++;
         return;
     }
     gossip_packet_begin(&p, GOSSIP_CLASS_SYNC);

@@ -16,6 +16,7 @@
 #define CHUNK 65536
 #define DRIP_NS 100000000
 #define LIVE_MS 6000
+#define DRIP_MS (LIMIT_GOSSIP_FETCH_MS + 3000)
 
 enum manner { FULL_SPEED, DRIPPING };
 
@@ -30,20 +31,22 @@ struct served {
     int fd;
 };
 
-/* The head promises a terabyte. */
+/* The head promises a terabyte, or says nothing; of what drips, no more than a set may have. */
 static void *answer(void *arg)
 {
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
                                "Content-Length: 1000000000000\r\n\r\n";
     static const char endless[] = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
                                   "Connection: close\r\n\r\n";
+    static const char plausible[] = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+                                    "Content-Length: 1000000\r\n\r\n";
     struct served *s = arg;
     char request[4096];
     static const char bytes[CHUNK];
     struct timespec drip = {.tv_nsec = DRIP_NS};
     if (recv(s->fd, request, sizeof(request), 0) > 0) {
         uint64_t number = atomic_fetch_add(&s->server->requests, 1);
-        const char *first = number % 2 ? head : endless;
+        const char *first = s->server->manner == DRIPPING ? plausible : number % 2 ? head : endless;
         ssize_t sent = send(s->fd, first, strlen(first), MSG_NOSIGNAL);
         while (sent > 0) {
             sent = send(s->fd, bytes, s->server->manner == DRIPPING ? 1 : CHUNK, MSG_NOSIGNAL);
@@ -98,7 +101,7 @@ static void announce(struct hostile *h, uint32_t keys, enum manner manner)
     alive.count = keys;
     alive.hash = 0x1234;
     hostile_introduce(h, &alive);
-    hostile_hear(h, LIVE_MS);
+    hostile_hear(h, manner == DRIPPING ? DRIP_MS : LIVE_MS);
     printf("{\"requests\":%llu,\"served_bytes\":%llu}\n",
            (unsigned long long)atomic_load(&server->requests),
            (unsigned long long)atomic_load(&server->bytes));

@@ -108,14 +108,6 @@ void hostile_rumour_flood(struct hostile *h)
     }
 }
 
-/* Nobody has proved to be at our address: what comes back to it? Pings of strangers, whose
- * challenge is never answered. */
-void hostile_amplify(struct hostile *h)
-{
-    hostile_strangers(h);
-    hostile_hear(h, 500);
-}
-
 static void write_sum(struct gossip_packet *p)
 {
     gossip_packet_begin(p, GOSSIP_CLASS_SYNC);

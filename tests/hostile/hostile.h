@@ -66,6 +66,6 @@ hostile_case hostile_truncated, hostile_malformed, hostile_forged, hostile_wrong
     hostile_wrong_version, hostile_oversized, hostile_replayed, hostile_old_boot, hostile_own_id,
     hostile_stolen_id, hostile_addresses;
 hostile_case hostile_garbage, hostile_strangers, hostile_join_flood, hostile_own_id_flood,
-    hostile_rumour_flood, hostile_amplify, hostile_spoofed;
+    hostile_rumour_flood, hostile_spoofed;
 hostile_case hostile_ten_million, hostile_endless_set, hostile_dripping_set,
     hostile_endless_snapshot;

@@ -32,7 +32,6 @@ static const struct {
     {"strangers", hostile_strangers},
     {"join-flood", hostile_join_flood},
     {"rumour-flood", hostile_rumour_flood},
-    {"amplify", hostile_amplify},
     {"spoofed", hostile_spoofed},
     {"ten-million", hostile_ten_million},
     {"endless-set", hostile_endless_set},

@@ -20,6 +20,8 @@ void hostile_truncated(struct hostile *h)
     }
 }
 
+#define TYPES GOSSIP_MSG_GIVE_UP /* the last */
+
 /* Sealed by a member, and cut off inside: every message the protocol has, at every length. */
 void hostile_malformed(struct hostile *h)
 {
@@ -29,9 +31,9 @@ void hostile_malformed(struct hostile *h)
     hostile_introduce(h, &alive);
     for (size_t i = 0; i < h->count; i++) {
         hostile_pace(h);
-        size_t n = 1 + i / 15 % 40;
+        size_t n = 1 + i / TYPES % 40;
         gossip_packet_begin(&p, GOSSIP_CLASS_PROBE);
-        gossip_write8(&p.w, (uint8_t)(1 + i % 15));
+        gossip_write8(&p.w, (uint8_t)(1 + i % TYPES));
         gossip_write16(&p.w, (uint16_t)(n + (i % 7 == 0 ? 1 : 0))); /* at times beyond the packet */
         for (size_t k = 0; k < n; k++) {
             gossip_write8(&p.w, (uint8_t)hostile_random(h));

@@ -11,11 +11,6 @@
 static struct town t;
 static const uint8_t layer[32] = {1, 2, 3}, other_layer[32] = {1, 2, 4};
 
-static uint64_t id_of(size_t house)
-{
-    return 0x100 + house;
-}
-
 static void found_town(size_t houses)
 {
     town_init(&t);
@@ -35,7 +30,7 @@ static void moves_in_anew(size_t house)
 static void made(size_t house, size_t to, char ret_text[GOSSIP_BADGE_TEXT_BYTES])
 {
     assert_int_equal(
-        gossip_badge_write(t.core[house], id_of(to), GOSSIP_BADGE_FOLLOW, layer, ret_text), 0);
+        gossip_badge_write(t.core[house], house_id(to), GOSSIP_BADGE_FOLLOW, layer, ret_text), 0);
     assert_int_equal(strlen(ret_text), GOSSIP_BADGE_TEXT_BYTES - 1);
 }
 
@@ -57,12 +52,12 @@ static void a_member_knows_another_by_what_it_shows(void **state)
         made(0, 1, text);
         assert_int_equal(taken(1, text), 0);
         enum gossip_badge wanted = i % 2 ? GOSSIP_BADGE_HELD : GOSSIP_BADGE_FOLLOW;
-        assert_int_equal(gossip_badge_write(t.core[2], id_of(1), wanted, other_layer, text), 0);
+        assert_int_equal(gossip_badge_write(t.core[2], house_id(1), wanted, other_layer, text), 0);
         assert_int_equal(gossip_badge_take(t.core[1], text, other_layer, &badge), 0);
         assert_int_equal(badge, wanted);
     }
     assert_int_equal(gossip_badge_write(t.core[0], 77, GOSSIP_BADGE_HELD, layer, text), -ENOENT);
-    assert_int_equal(gossip_badge_write(t.core[0], id_of(0), GOSSIP_BADGE_HELD, layer, text),
+    assert_int_equal(gossip_badge_write(t.core[0], house_id(0), GOSSIP_BADGE_HELD, layer, text),
                      -ENOENT);
     town_done(&t);
 }

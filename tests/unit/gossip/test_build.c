@@ -20,22 +20,12 @@ static uint32_t top[MEMBERS + 1]; /* the owner's last version: none comes twice 
 static size_t below(size_t n)
 {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (random_state >> 33) % n;
+    return (size_t)(random_state >> 33) % n;
 }
 
 static uint64_t key_of(size_t member, size_t k)
 {
     return gossip_mix(k % 2 ? k : member * 1000 + k) >> 1;
-}
-
-static struct gossip_member *introduce(struct gossip *g, size_t number)
-{
-    struct gossip_alive a = {
-        .id = 0x1000 + number, .boot = 5, .salt = 1, .gossip_port = 5001, .registry_port = 5000};
-    a.addrs[0] = (struct gossip_addr){
-        .family = GOSSIP_IPV4, .ip = {10, 1, (uint8_t)(number / 200), (uint8_t)(number % 200 + 1)}};
-    gossip_hear_alive(g, &a, a.id);
-    return gossip_members_get(&g->members, a.id);
 }
 
 static void give_set(struct gossip *g, size_t number, uint32_t version)
@@ -45,7 +35,7 @@ static void give_set(struct gossip *g, size_t number, uint32_t version)
         keys[k] = key_of(number, k);
         hash ^= gossip_mix(keys[k]);
     }
-    gossip_take_set(g, introduce(g, number), version, hash, keys, KEYS);
+    gossip_take_set(g, town_introduce(g, number), version, hash, keys, KEYS);
 }
 
 static void setup(uint64_t seed)
@@ -196,7 +186,7 @@ static void a_set_is_one_version_or_none(void **state)
             assert_true(cleared[7]);
             given_up++;
         } else {
-            introduce(to, 7);
+            town_introduce(to, 7);
             assert_int_equal(
                 gossip_set_apply(to, 0x1007, 0x100, (uint8_t *)b->plain.data, b->plain.len), 0);
             assert_int_equal(member(to, 7)->version, 3); /* as it was when this began */

@@ -50,6 +50,29 @@ static void a_change_is_told_eight_times_and_kept_for_pulls(void **state)
     gossip_changes_done(&c);
 }
 
+static void how_often_a_change_is_told_may_change_while_it_is(void **state)
+{
+    (void)state;
+    struct gossip_changes c;
+    uint64_t first;
+    gossip_changes_init(&c);
+    c.transmissions = GOSSIP_TRANSMISSIONS_MAX;
+    add(&c, 5, 1, false);
+    for (unsigned sent = 0; sent < GOSSIP_TRANSMISSIONS_MAX; sent += 2) {
+        assert_int_equal(write_to(&c, 1160, 2, &first), 1);
+    }
+    assert_int_equal(write_to(&c, 1160, 2, &first), 0);
+    add(&c, 5, 2, false);
+    for (unsigned sent = 0; sent < 12; sent += 3) {
+        assert_int_equal(write_to(&c, 1160, 3, &first), 1);
+    }
+    c.transmissions = GOSSIP_TRANSMISSIONS; /* that was enough already; it is noticed once sent */
+    assert_int_equal(write_to(&c, 1160, 3, &first), 1);
+    assert_int_equal(write_to(&c, 1160, 3, &first), 0);
+    assert_int_equal(c.rumours, 0);
+    gossip_changes_done(&c);
+}
+
 static void the_least_told_goes_first_and_own_before_others(void **state)
 {
     (void)state;
@@ -178,6 +201,7 @@ static void adding_without_memory_leaves_the_log_as_it_was(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(how_often_a_change_is_told_may_change_while_it_is),
         cmocka_unit_test(a_change_is_told_eight_times_and_kept_for_pulls),
         cmocka_unit_test(the_least_told_goes_first_and_own_before_others),
         cmocka_unit_test(neighbours_of_one_owner_travel_together),

@@ -92,17 +92,42 @@ static void a_node_that_missed_a_change_knows_that_it_did(void **state)
     town_done(&t);
 }
 
-static void a_node_whose_seeds_never_answer_is_ready_after_two_seconds(void **state)
+static void a_node_whose_seeds_never_answer_is_ready_within_a_second(void **state)
 {
     (void)state;
     town_init(&t);
     town_start(&t, 0, 3);
-    town_run(&t, 1990);
+    town_run(&t, 890);
     assert_false(gossip_is_ready(t.core[0]));
     town_run(&t, 20);
     assert_true(gossip_is_ready(t.core[0]));
     assert_int_equal(t.notes[GOSSIP_NOTE_READY], 1);
     town_done(&t);
+}
+
+/* Nine are named, of whom eight are silent, as nodes of the Go implementation are: whoever lives is
+ * asked in time, whichever order chance takes. */
+static void one_living_seed_among_silent_ones_is_asked_in_time(void **state)
+{
+    (void)state;
+    struct gossip_addr addrs[9];
+    for (size_t i = 0; i < 9; i++) {
+        addrs[i] = house_addr(i == 0 ? 0 : 100 + i);
+    }
+    for (uint8_t chance = 0; chance < 100; chance++) {
+        town_init(&t);
+        town_start(&t, 0, 0);
+        town_add(&t, 0, 10, 5);
+        struct gossip_config config = house_config(&t, 1);
+        config.seed[0] = chance;
+        assert_int_equal(gossip_new(&config, &t.core[1]), 0);
+        struct gossip_event event = {.kind = GOSSIP_SEEDS, .seeds = {addrs, 9}};
+        town_step(&t, 1, &event);
+        town_run(&t, 200);
+        assert_true(gossip_is_ready(t.core[1]));
+        assert_true(town_finds(&t, 1, 10, 0));
+        town_done(&t);
+    }
 }
 
 static void a_set_too_large_for_rumours_is_fetched(void **state)
@@ -172,6 +197,39 @@ static void a_new_address_reaches_everybody(void **state)
     town_done(&t);
 }
 
+static uint8_t load_seen(size_t by, size_t of)
+{
+    struct gossip_member_view view;
+    struct gossip_holder holder;
+    assert_true(town_member(&t, by, house_id(of), &view));
+    assert_true(gossip_member_holder(t.core[by], house_id(of), &holder));
+    assert_int_equal(view.load, holder.load);
+    return view.load;
+}
+
+/* Nobody is told of a load: it rides on the answers to pings, and only its own. */
+static void how_busy_a_node_is_others_learn_from_its_answers(void **state)
+{
+    (void)state;
+    static const uint8_t loads[] = {200, 7, 255, 0};
+    town_init(&t);
+    for (size_t i = 0; i < 3; i++) {
+        town_start(&t, i, 0);
+        town_add(&t, i, 10 * i, 1);
+    }
+    town_run(&t, 2000);
+    for (size_t i = 0; i < sizeof(loads); i++) {
+        struct gossip_event busy = {.kind = GOSSIP_LOAD, .load = loads[i]};
+        town_step(&t, 1, &busy);
+        town_run(&t, 1500); /* the other of two is asked at least every third time */
+        assert_int_equal(load_seen(0, 1), loads[i]);
+        assert_int_equal(load_seen(2, 1), loads[i]);
+        assert_int_equal(load_seen(0, 2), 0);
+        assert_int_equal(load_seen(1, 0), 0);
+    }
+    town_done(&t);
+}
+
 static void configurations_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
@@ -228,15 +286,44 @@ static void creation_without_memory_fails_cleanly(void **state)
     town_done(&t);
 }
 
+static uint64_t strangers_pinged(size_t i, uint64_t ms)
+{
+    uint64_t before = town_stats(&t, i).class_packets[GOSSIP_CLASS_JOIN];
+    town_run(&t, ms);
+    return town_stats(&t, i).class_packets[GOSSIP_CLASS_JOIN] - before;
+}
+
+static void strangers_are_sought_the_more_the_more_are_away(void **state)
+{
+    (void)state;
+    town_init(&t);
+    for (size_t i = 0; i < HOUSES; i++) {
+        town_start(&t, i, 0);
+        town_run(&t, 500);
+    }
+    t.cut[HOUSES - 1] = true;
+    town_run(&t, 30000);
+    assert_in_range(strangers_pinged(0, 50000), 9, 11);
+    for (size_t i = 0; i < HOUSES; i++) {
+        t.cut[i] = true;
+    }
+    town_run(&t, 6 * 60 * 1000); /* so many at once are not dead at once */
+    assert_in_range(strangers_pinged(0, 50000), 9 * (HOUSES - 1), 11 * (HOUSES - 1));
+    town_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strangers_are_sought_the_more_the_more_are_away),
         cmocka_unit_test(nodes_meet_share_suspect_bury_and_welcome_back),
         cmocka_unit_test(a_node_that_missed_a_change_knows_that_it_did),
-        cmocka_unit_test(a_node_whose_seeds_never_answer_is_ready_after_two_seconds),
+        cmocka_unit_test(a_node_whose_seeds_never_answer_is_ready_within_a_second),
+        cmocka_unit_test(one_living_seed_among_silent_ones_is_asked_in_time),
         cmocka_unit_test(a_set_too_large_for_rumours_is_fetched),
         cmocka_unit_test(a_peer_the_data_path_cannot_reach_is_tried_last),
         cmocka_unit_test(a_new_address_reaches_everybody),
+        cmocka_unit_test(how_busy_a_node_is_others_learn_from_its_answers),
         cmocka_unit_test(configurations_that_make_no_sense_are_refused),
         cmocka_unit_test(memory_running_out_is_repaired_by_pull),
         cmocka_unit_test(creation_without_memory_fails_cleanly),

@@ -257,9 +257,45 @@ static void changes_out_of_order_are_put_in_order_and_lies_are_not_taken(void **
     town_done(&t);
 }
 
+/* House 0 has only heard of house 2, that it is there and then that it is gone. Since it counts no
+ * packets of it, an old one would be new to it, and what that tells of others would be news. */
+static void who_is_said_to_be_gone_is_heard_when_it_proves_to_live_and_not_before(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    struct gossip_writer w;
+    struct gossip_member_view view;
+    const struct gossip_alive other = {.id = mallory.id,
+                                       .boot = mallory.boot,
+                                       .salt = mallory.salt,
+                                       .addrs = {house_addr(5)},
+                                       .gossip_port = 5001,
+                                       .registry_port = 5000};
+    meet();
+    t.lost[2][0] = true;
+    town_start(&t, 2, 1);
+    town_run(&t, 5000);
+    assert_true(town_member(&t, 0, house_id(2), &view) && view.state == GOSSIP_ALIVE);
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    gossip_alive_write(&w, &other);
+    struct letter old = written_by(t.core[2]->seal, &w, 2);
+    t.cut[2] = true;
+    town_run(&t, 20000);
+    assert_true(town_member(&t, 0, house_id(2), &view) && view.state == GOSSIP_DEAD);
+    uint64_t challenged = town_stats(&t, 0).challenged;
+    town_hear(&t, 0, &old);
+    assert_int_equal(town_stats(&t, 0).challenged, challenged + 1);
+    assert_false(town_member(&t, 0, mallory.id, &view));
+    t.cut[2] = t.lost[2][0] = false;
+    town_run(&t, 10000);
+    assert_true(town_member(&t, 0, house_id(2), &view) && view.state == GOSSIP_ALIVE);
+    town_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_said_to_be_gone_is_heard_when_it_proves_to_live_and_not_before),
         cmocka_unit_test(a_packet_heard_twice_counts_once),
         cmocka_unit_test(noise_is_counted_by_kind_and_never_answered),
         cmocka_unit_test(a_stranger_is_challenged_with_no_more_than_it_sent),

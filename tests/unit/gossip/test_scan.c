@@ -15,10 +15,10 @@ static uint64_t random_state;
 static unsigned came[2 * KEYS];
 static bool was_there[2 * KEYS], removed[2 * KEYS];
 
-static uint64_t next_random(void)
+static size_t next_random(void)
 {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return random_state >> 33;
+    return (size_t)(random_state >> 33);
 }
 
 static uint64_t key_of(size_t i)

@@ -9,11 +9,6 @@
 static struct town t;
 static uint32_t last_ask;
 
-static uint64_t id_of(size_t house)
-{
-    return 0x100 + house;
-}
-
 static void found_town(size_t houses)
 {
     town_init(&t);
@@ -30,7 +25,7 @@ static uint64_t key_for(size_t first, size_t second)
     for (uint64_t key = 1;; key++) {
         uint64_t ids[2];
         gossip_swarm_arbiters(t.core[first], key, ids);
-        if (ids[0] == id_of(first) && ids[1] == id_of(second)) {
+        if (ids[0] == house_id(first) && ids[1] == house_id(second)) {
             return key;
         }
     }
@@ -99,7 +94,7 @@ static void a_lone_node_leads_at_once(void **state)
     town_add(&t, 0, 1, 1);
     assert_int_equal(kind_of(ask(0, 77)), GOSSIP_SWARM_GRANT);
     flies(0, 77, GOSSIP_FLIGHT_GROWING, 0, MIB);
-    assert_true(lease_at(0, 77, &view) && view.leader == id_of(0) && view.leader_bytes == MIB);
+    assert_true(lease_at(0, 77, &view) && view.leader == house_id(0) && view.leader_bytes == MIB);
     assert_int_equal(swarm_stats(0).flights, 1);
     flies(0, 77, GOSSIP_FLIGHT_HELD, 0, MIB);
     assert_int_equal(swarm_stats(0).flights, 0);
@@ -116,7 +111,7 @@ static void all_agree_on_the_arbiter_and_follow_whom_it_says(void **state)
     uint64_t key = key_for(4, 5), ids[2];
     for (size_t i = 0; i < 6; i++) {
         gossip_swarm_arbiters(t.core[i], key, ids);
-        assert_true(ids[0] == id_of(4) && ids[1] == id_of(5));
+        assert_true(ids[0] == house_id(4) && ids[1] == house_id(5));
     }
     uint32_t first = ask(0, key);
     assert_null(answer_to(first));
@@ -125,17 +120,17 @@ static void all_agree_on_the_arbiter_and_follow_whom_it_says(void **state)
     flies(0, key, GOSSIP_FLIGHT_GROWING, 0, MIB);
     uint32_t second = ask(1, key), own = ask(4, key);
     /* The arbiter's own question is answered in the same step, and it was asked first. */
-    assert_int_equal(answer_to(own)->offers[0].id, id_of(0));
+    assert_int_equal(answer_to(own)->offers[0].id, house_id(0));
     town_run(&t, 2);
     assert_int_equal(kind_of(second), GOSSIP_SWARM_OFFER);
-    assert_int_equal(answer_to(second)->offers[0].id, id_of(0));
-    assert_int_equal(answer_to(second)->offers[1].id, id_of(4));
+    assert_int_equal(answer_to(second)->offers[0].id, house_id(0));
+    assert_int_equal(answer_to(second)->offers[1].id, house_id(4));
     assert_int_equal(answer_to(second)->offers[1].depth, 1);
-    flies(1, key, GOSSIP_FLIGHT_GROWING, id_of(4), MIB);
+    flies(1, key, GOSSIP_FLIGHT_GROWING, house_id(4), MIB);
     town_run(&t, 2);
     /* Both arbiters know. */
-    assert_true(lease_at(4, key, &view) && view.leader == id_of(0));
-    assert_true(lease_at(5, key, &view) && view.leader == id_of(0));
+    assert_true(lease_at(4, key, &view) && view.leader == house_id(0));
+    assert_true(lease_at(5, key, &view) && view.leader == house_id(0));
     assert_int_equal(view.followers, 1);
     assert_int_equal(swarm_stats(0).asks_granted, 1);
     assert_int_equal(swarm_stats(1).asks_offered, 1);
@@ -150,10 +145,10 @@ static void an_offer_names_only_members_known_here(void **state)
     ask(0, key);
     town_run(&t, 2);
     /* House 1 alone believes that house 0 is dead. */
-    struct gossip_accusation dead = {.id = id_of(0), .boot = 1001000, .from = id_of(1)};
+    struct gossip_accusation dead = {.id = house_id(0), .boot = 1001000, .from = house_id(1)};
     struct gossip_effects *effects = &t.effects;
     t.core[1]->effects = effects;
-    dead.boot = gossip_members_get(&t.core[1]->members, id_of(0))->boot;
+    dead.boot = gossip_members_get(&t.core[1]->members, house_id(0))->boot;
     gossip_hear_accusation(t.core[1], GOSSIP_MSG_DEAD, &dead);
     uint32_t number = ask(1, key);
     town_deliver(&t);
@@ -221,9 +216,9 @@ static void whoever_hears_nothing_over_udp_neither_asks_nor_is_asked(void **stat
     t.core[0]->me->tcp_only = true;
     assert_int_equal(kind_of(ask(0, key)), GOSSIP_SWARM_NONE);
     t.core[0]->me->tcp_only = false;
-    gossip_members_get(&t.core[0]->members, id_of(1))->tcp_only = true;
+    gossip_members_get(&t.core[0]->members, house_id(1))->tcp_only = true;
     gossip_swarm_arbiters(t.core[0], key, ids);
-    assert_true(ids[0] == id_of(2) && ids[1] == id_of(0));
+    assert_true(ids[0] == house_id(2) && ids[1] == house_id(0));
     town_done(&t);
 }
 
@@ -237,18 +232,18 @@ static void answers_that_are_late_or_foreign_are_ignored(void **state)
     t.core[0]->effects = &t.effects;
     struct gossip_answer grant = {.key = key, .ask = number, .kind = GOSSIP_SWARM_GRANT};
     t.effects.answer_count = 0;
-    gossip_ask_answered(t.core[0], &grant, id_of(1)); /* was not asked */
-    gossip_ask_answered(t.core[0], &grant, id_of(3)); /* not asked yet */
+    gossip_ask_answered(t.core[0], &grant, house_id(1)); /* was not asked */
+    gossip_ask_answered(t.core[0], &grant, house_id(3)); /* not asked yet */
     grant.key = key + 1;
-    gossip_ask_answered(t.core[0], &grant, id_of(2));
+    gossip_ask_answered(t.core[0], &grant, house_id(2));
     grant.key = key;
     grant.ask = number + 1;
-    gossip_ask_answered(t.core[0], &grant, id_of(2));
+    gossip_ask_answered(t.core[0], &grant, house_id(2));
     assert_int_equal(t.effects.answer_count, 0);
     grant.ask = number;
-    gossip_ask_answered(t.core[0], &grant, id_of(2));
+    gossip_ask_answered(t.core[0], &grant, house_id(2));
     assert_int_equal(t.effects.answer_count, 1);
-    gossip_ask_answered(t.core[0], &grant, id_of(2)); /* twice */
+    gossip_ask_answered(t.core[0], &grant, house_id(2)); /* twice */
     assert_int_equal(t.effects.answer_count, 1);
     town_done(&t);
 }
@@ -269,8 +264,8 @@ static void a_lease_survives_its_arbiter(void **state)
     assert_int_equal(kind_of(number), GOSSIP_SWARM_OFFER);
     /* Both are lost: whoever is first now was told within moments of everybody's noticing. */
     t.cut[5] = true;
-    uint64_t ids[2] = {id_of(4)};
-    for (int ms = 0; ids[0] == id_of(4) || ids[0] == id_of(5); ms += 100) {
+    uint64_t ids[2] = {house_id(4)};
+    for (int ms = 0; ids[0] == house_id(4) || ids[0] == house_id(5); ms += 100) {
         assert_true(ms < 20000);
         flies(0, key, GOSSIP_FLIGHT_GROWING, 0, MIB + (uint64_t)ms);
         town_run(&t, 100);
@@ -278,7 +273,7 @@ static void a_lease_survives_its_arbiter(void **state)
     }
     town_run(&t, 2);
     assert_true(lease_at((size_t)(ids[0] - 0x100), key, &view));
-    assert_int_equal(view.leader, id_of(0));
+    assert_int_equal(view.leader, house_id(0));
     town_done(&t);
 }
 
@@ -291,7 +286,7 @@ static void a_new_first_arbiter_is_told_at_once(void **state)
     /* One that the house to come would arbitrate. */
     for (uint64_t ids[2];
          gossip_swarm_arbiters(t.core[0], key, ids),
-         gossip_mix(key ^ gossip_mix(id_of(4))) < gossip_mix(key ^ gossip_mix(ids[0]));
+         gossip_mix(key ^ gossip_mix(house_id(4))) < gossip_mix(key ^ gossip_mix(ids[0]));
          key++) {
     }
     ask(0, key);
@@ -304,7 +299,7 @@ static void a_new_first_arbiter_is_told_at_once(void **state)
         town_run(&t, 1); /* the flight itself says nothing meanwhile */
         told = lease_at(4, key, &view);
     }
-    assert_true(told && view.leader == id_of(0));
+    assert_true(told && view.leader == house_id(0));
     town_done(&t);
 }
 
@@ -313,15 +308,15 @@ static void arbiters_are_told_no_more_often_than_need_be(void **state)
     (void)state;
     found_town(4);
     uint64_t key = key_for(2, 3);
-    flies(0, key, GOSSIP_FLIGHT_WAITING, id_of(1), 0);
+    flies(0, key, GOSSIP_FLIGHT_WAITING, house_id(1), 0);
     uint64_t before = town_stats(&t, 0).class_packets[GOSSIP_CLASS_SWARM];
     for (int i = 1; i <= 100; i++) {
-        flies(0, key, GOSSIP_FLIGHT_GROWING, id_of(1), (uint64_t)i * MIB);
+        flies(0, key, GOSSIP_FLIGHT_GROWING, house_id(1), (uint64_t)i * MIB);
         town_run(&t, 100);
     }
     uint64_t packets = town_stats(&t, 0).class_packets[GOSSIP_CLASS_SWARM] - before;
     assert_in_range(packets, 2 * 10, 2 * 14);
-    flies(0, key, GOSSIP_FLIGHT_GROWING, id_of(1), 0); /* settles the count */
+    flies(0, key, GOSSIP_FLIGHT_GROWING, house_id(1), 0); /* settles the count */
     town_run(&t, 1);
     before = town_stats(&t, 0).class_packets[GOSSIP_CLASS_SWARM];
     flies(0, key, GOSSIP_FLIGHT_GONE, 0, 0);

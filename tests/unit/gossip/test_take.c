@@ -17,16 +17,6 @@ static uint64_t key_of(size_t member, size_t k)
     return k % 2 ? gossip_mix(k) >> 1 : gossip_mix(member * 1000 + k) >> 1;
 }
 
-static struct gossip_member *introduce(struct gossip *g, size_t number)
-{
-    struct gossip_alive a = {
-        .id = 0x1000 + number, .boot = 5, .salt = 1, .gossip_port = 5001, .registry_port = 5000};
-    a.addrs[0] = (struct gossip_addr){
-        .family = GOSSIP_IPV4, .ip = {10, 1, (uint8_t)(number / 200), (uint8_t)(number % 200 + 1)}};
-    gossip_hear_alive(g, &a, a.id);
-    return gossip_members_get(&g->members, a.id);
-}
-
 static void setup(void)
 {
     town_init(&t);
@@ -42,7 +32,7 @@ static void setup(void)
             hash ^= gossip_mix(keys[k]);
         }
         t.effects.note_count = 0;
-        gossip_take_set(from, introduce(from, i), 3, hash, keys, KEYS);
+        gossip_take_set(from, town_introduce(from, i), 3, hash, keys, KEYS);
     }
 }
 

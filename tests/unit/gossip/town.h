@@ -7,12 +7,15 @@
 #include "support.h"
 
 #include "gossip/core.h"
+#include "gossip/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef HOUSES /* a test may want more */
 #define HOUSES 6
+#endif
 #define LETTERS 4096
 
 struct letter {
@@ -40,6 +43,11 @@ static inline struct gossip_addr house_addr(size_t i)
 {
     return (struct gossip_addr){
         .family = GOSSIP_IPV4, .ip = {10, 0, 0, (uint8_t)(i + 1)}, .port = 5001};
+}
+
+static inline uint64_t house_id(size_t i)
+{
+    return 0x100 + i;
 }
 
 static inline void town_step(struct town *t, size_t i, struct gossip_event *event)
@@ -122,7 +130,7 @@ static inline struct gossip_config house_config(const struct town *t, size_t i)
 {
     struct gossip_config config = {
         .label = "town",
-        .id = 0x100 + i,
+        .id = house_id(i),
         .boot_ms = 1000000 + t->now_ms,
         .self = {.addrs = {house_addr(i)}, .gossip_port = 5001, .registry_port = 5000},
         .now_ms = t->now_ms,
@@ -172,7 +180,7 @@ static inline bool town_finds(const struct town *t, size_t i, uint64_t key, size
     struct gossip_holder holders[HOUSES];
     size_t count = gossip_lookup(t->core[i], key, holders, HOUSES);
     for (size_t k = 0; k < count; k++) {
-        if (holders[k].id == 0x100 + holder) {
+        if (holders[k].id == house_id(holder)) {
             assert_int_equal(holders[k].addrs[0].port, 5000);
             return true;
         }
@@ -197,4 +205,15 @@ static inline struct gossip_stats town_stats(const struct town *t, size_t i)
     struct gossip_stats stats;
     gossip_stats(t->core[i], &stats);
     return stats;
+}
+
+/* A member that lives in no house: `g` has heard of it, and that is all there is. */
+static inline struct gossip_member *town_introduce(struct gossip *g, size_t number)
+{
+    struct gossip_alive a = {
+        .id = 0x1000 + number, .boot = 5, .salt = 1, .gossip_port = 5001, .registry_port = 5000};
+    a.addrs[0] = (struct gossip_addr){
+        .family = GOSSIP_IPV4, .ip = {10, 1, (uint8_t)(number / 200), (uint8_t)(number % 200 + 1)}};
+    gossip_hear_alive(g, &a, a.id);
+    return gossip_members_get(&g->members, a.id);
 }
