@@ -22,6 +22,8 @@ def parse(argv):
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}")
     parser.add_argument("--loss", type=float, action="append", metavar="SHARE",
                         help="of datagrams; repeatable (default: 0 and 0.3)")
+    parser.add_argument("--times", type=int, metavar="N",
+                        help=f"each part so often (default: {TIMES})")
     options = parser.parse_args(argv)
     for part in options.parts:
         if part not in PARTS:
@@ -46,7 +48,7 @@ def main(argv):
             c.lose(loss)
             c.settle()
             for part in [p for p in PARTS if not options.parts or p in options.parts]:
-                measured = getattr(c, part)(TIMES[part])
+                measured = getattr(c, part)(options.times or TIMES[part])
                 for row in prediction.rows(part, loss, measured):
                     rows.append(row)
                     print(prediction.line(row), flush=True)

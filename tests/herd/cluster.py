@@ -147,7 +147,7 @@ class Cluster:
     def kill(self, times):
         """SIGKILL until nobody would choose it; then from its start until it is ready."""
         excluded, joined = [], []
-        for number in range(times):
+        for number in [n % len(self.nodes) for n in range(times)]:
             time.sleep(self._random.random() * 0.7)
             node, its_id = self.nodes[number], self.ids[number]
             others = [n for n in self.nodes if n is not node]
@@ -170,7 +170,7 @@ class Cluster:
         was so is `out`."""
         back, out = [], []
         deaths = self.metric("spegel_gossip_deaths_total")
-        for number in range(times):
+        for number in [n % len(self.nodes) for n in range(times)]:
             time.sleep(self._random.random() * 0.7)
             node = self.nodes[number]
             node.daemon.freeze()

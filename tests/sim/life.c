@@ -83,17 +83,30 @@ static void stall(struct sim *s)
     sim_run(s, 10000);
 }
 
+static void live_apart(struct sim *s, uint64_t ms)
+{
+    s->calm_us = s->now_us;
+    sim_run(s, ms / 2);
+    change_some(s, 4);
+    sim_run(s, ms / 2);
+}
+
 static void split(struct sim *s)
 {
     unsigned groups = (unsigned)between(s, 2, 4);
     for (size_t i = 0; i < s->node_count; i++) {
         s->nodes[i].group = (unsigned)(sim_random(s) % groups);
     }
-    s->calm_us = s->now_us;
-    uint64_t ms = sim_chance(s, 1000 / RARELY) ? between(s, 0, 3600000) : between(s, 500, 120000);
-    sim_run(s, ms / 2);
-    change_some(s, 4);
-    sim_run(s, ms / 2);
+    live_apart(s, sim_chance(s, 1000 / RARELY) ? between(s, 0, 3600000) : between(s, 500, 120000));
+}
+
+static void zone(struct sim *s)
+{
+    size_t away = sim_random(s) % 3;
+    for (size_t i = 0; i < s->node_count; i++) {
+        s->nodes[i].group = i % 3 == away;
+    }
+    live_apart(s, between(s, 10000, 600000));
 }
 
 /* Of a quarter of the nodes at most, each with another: everybody is heard by somebody. */
@@ -134,6 +147,37 @@ static void lossy(struct sim *s)
     s->net.late_max_ms = 200;
     change_some(s, 4);
     sim_run(s, between(s, 1000, 300000));
+}
+
+/* Links that lose nearly all for moments: of all datagrams 6 to 30 %. */
+static void bursts(struct sim *s)
+{
+    s->calm_us = s->now_us;
+    s->net.burst_loss = 900;
+    s->net.bad_mean_ms = (unsigned)between(s, 50, 300);
+    s->net.good_mean_ms = s->net.bad_mean_ms * (unsigned)between(s, 5, 30);
+    change_some(s, 4);
+    sim_run(s, between(s, 1000, 300000));
+}
+
+/* Old packets, to nodes that have started since as well; they go on coming after it. */
+static void replays(struct sim *s)
+{
+    s->net.replay = (unsigned)between(s, 20, 200);
+    s->net.replay_max_ms = (unsigned)between(s, 1000, 600000);
+    change_some(s, 4);
+    sim_run(s, between(s, 1000, 60000));
+    for (size_t k = between(s, 1, 3); k > 0; k--) {
+        size_t i = any_running(s);
+        sim_kill(s, i);
+        change_some(s, 1);
+        if (sim_chance(s, 250)) {
+            sim_forget_disk(s, i);
+        }
+        sim_start(s, i, 5);
+        change_some(s, 2);
+    }
+    sim_run(s, between(s, 1000, 180000));
 }
 
 static void clocks(struct sim *s)
@@ -199,10 +243,11 @@ static const struct trouble {
     void (*run)(struct sim *s);
 } troubles[] = {
     {"one-way links", one_way}, /* alone: with others gone as well, some would be heard by nobody */
-    {"crashes", crash},         {"a departure", leave},   {"a stall", stall},
-    {"a partition", split},     {"a firewall", firewall}, {"closed TCP", no_tcp},
-    {"lossy links", lossy},     {"clock steps", clocks},  {"large sets", large_sets},
-    {"a power failure", power}, {"a key rotation", keys},
+    {"crashes", crash},         {"a departure", leave},        {"a stall", stall},
+    {"a partition", split},     {"a firewall", firewall},      {"closed TCP", no_tcp},
+    {"lossy links", lossy},     {"clock steps", clocks},       {"large sets", large_sets},
+    {"a power failure", power}, {"a key rotation", keys},      {"a zone away", zone},
+    {"bursts of loss", bursts}, {"replayed packets", replays},
 };
 #define TROUBLES (sizeof(troubles) / sizeof(troubles[0]))
 
@@ -213,6 +258,7 @@ static void calm(struct sim *s, unsigned loss)
     s->net.tcp_blocked = false;
     s->net.loss = loss;
     s->net.late_max_ms = 50;
+    s->net.burst_loss = s->net.replay = 0;
     for (size_t i = 0; i < s->node_count; i++) {
         s->nodes[i].udp_blocked = false;
     }

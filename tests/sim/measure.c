@@ -48,9 +48,11 @@ bool sim_finds(struct sim *s, size_t node, uint64_t key, uint64_t holder_id)
     return false;
 }
 
-/* Until `finds` is as wanted at every other running node of the group; samples each. */
+/* Until `finds` is as wanted at every other running node of the group; samples each, and in `last`
+ * how long all of them took. */
 static void watch(struct sim *s, size_t node, uint64_t key, uint64_t id, bool wanted,
-                  struct sim_samples *samples, uint64_t limit_ms, const char *what)
+                  struct sim_samples *samples, struct sim_samples *last, uint64_t limit_ms,
+                  const char *what)
 {
     bool *done = calloc(s->node_count, sizeof(*done));
     uint64_t start_ms = sim_ms(s);
@@ -75,6 +77,7 @@ static void watch(struct sim *s, size_t node, uint64_t key, uint64_t id, bool wa
         }
     } while (missing > 0 && sim_ms(s) - start_ms < limit_ms);
     free(done);
+    sim_sample(last, sim_ms(s) - start_ms);
     if (missing > 0) {
         sim_violation(s, "%s: %zu nodes have not noticed after %llu ms", what, missing,
                       (unsigned long long)limit_ms);
@@ -85,14 +88,16 @@ void sim_measure_visibility(struct sim *s, size_t node, uint64_t limit_ms)
 {
     uint64_t key = sim_random(s) >> 1;
     sim_add(s, node, &key, 1);
-    watch(s, node, key, s->nodes[node].id, true, &s->visibility, limit_ms, "an announcement");
+    watch(s, node, key, s->nodes[node].id, true, &s->visibility, &s->visibility_last, limit_ms,
+          "an announcement");
 }
 
 void sim_measure_exclusion(struct sim *s, size_t node, uint64_t limit_ms)
 {
     struct sim_node *n = &s->nodes[node];
     CHECK(sim_keys_has(&n->held, n->own_key));
-    watch(s, node, n->own_key, n->id, false, &s->exclusion, limit_ms, "a node that is gone");
+    watch(s, node, n->own_key, n->id, false, &s->exclusion, &s->exclusion_last, limit_ms,
+          "a node that is gone");
 }
 
 void sim_measure_join(struct sim *s, size_t node, uint64_t limit_ms)
@@ -176,6 +181,8 @@ void sim_measure_sizes(struct sim *s)
             s->index_bytes =
                 stats.index_bytes > s->index_bytes ? stats.index_bytes : s->index_bytes;
             s->core_bytes = stats.core_bytes > s->core_bytes ? stats.core_bytes : s->core_bytes;
+            s->changes_applied += stats.ops_applied;
+            s->changes_again += stats.ops_stale;
         }
     }
 }

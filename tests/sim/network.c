@@ -82,6 +82,37 @@ void sim_give_ipv6(struct sim *s, size_t node, bool alone)
     }
 }
 
+static bool shares_family(const struct sim_node *a, const struct sim_node *b)
+{
+    return a->addr.family == b->addr.family || a->addr6.family == b->addr.family ||
+           a->addr.family == b->addr6.family;
+}
+
+/* As DNS has them: of either family, both of those that have both. So many can be spoken to. */
+void sim_seed(struct sim *s, size_t node, size_t seeds)
+{
+    struct gossip_addr addrs[64];
+    const struct sim_node *n = &s->nodes[node];
+    size_t count = 0, heard = 0;
+    addrs[count++] = n->addr;
+    for (size_t guess = 0; guess < seeds * 20 && heard < seeds && count < 63; guess++) {
+        const struct sim_node *other = &s->nodes[sim_random(s) % s->node_count];
+        bool known = false;
+        for (size_t i = 0; i < count; i++) {
+            known = known || gossip_addr_equal(&addrs[i], &other->addr);
+        }
+        if (!known) {
+            heard += shares_family(n, other);
+            addrs[count++] = other->addr;
+        }
+        if (!known && other->addr6.family) {
+            addrs[count++] = other->addr6;
+        }
+    }
+    struct gossip_event event = {.kind = GOSSIP_SEEDS, .seeds = {addrs, count}};
+    sim_event(s, node, &event);
+}
+
 /* Which of a node's addresses speaks to that one; NULL: none of its family. */
 static const struct gossip_addr *speaks(const struct sim_node *n, const struct gossip_addr *to)
 {
@@ -128,9 +159,11 @@ void sim_send(struct sim *s, struct sim_node *from, const struct gossip_send *se
         arrive(s, from, to->number, at_us, send, false);
     }
     if (sim_chance(s, s->net.replay)) {
-        /* Somebody on the way kept a copy, and sends it to anybody, much later, as its own. */
-        uint64_t at_us = s->now_us + 500000 + sim_random(s) % 20000000;
-        arrive(s, from, sim_random(s) % s->node_count, at_us, send, true);
+        /* Somebody on the way kept a copy, and sends it to anybody, much later: as its own, or with
+         * the sender's address on it. */
+        uint64_t at_us =
+            s->now_us + 500000 + sim_random(s) % ((uint64_t)s->net.replay_max_ms * 1000 + 1);
+        arrive(s, from, sim_random(s) % s->node_count, at_us, send, sim_chance(s, 500));
     }
 }
 
@@ -172,6 +205,9 @@ void sim_serve(struct sim *s, struct sim_item *item)
     answer->status = n->core
                          ? gossip_serve(n->core, answer->fetch->path, answer->fetch->auth, &body)
                          : -ECONNREFUSED;
+    if (s->taken && answer->status == 0) {
+        sim_note_taken(s, &s->nodes[item->asker], n, answer->fetch->path);
+    }
     s->served_busy += answer->status == -EAGAIN;
     answer->len = answer->status == 0 ? body.len : 0;
     answer->bytes = answer->status == 0 ? (uint8_t *)buf_take(&body) : NULL;

@@ -27,6 +27,12 @@ static double nodes_seconds(const struct sim *s)
     return s->traffic_node_us ? (double)s->traffic_node_us / 1e6 : 1;
 }
 
+double sim_bytes_per_node_s(const struct sim *s, bool worst_node)
+{
+    return worst_node ? (double)s->traffic_worst.bytes / seconds(s)
+                      : (double)s->traffic_sum.bytes / nodes_seconds(s);
+}
+
 static void print_samples(const char *what, struct sim_samples *x)
 {
     if (x->count) {
@@ -40,11 +46,13 @@ void sim_report(struct sim *s, const struct sim_scenario *scenario)
     printf("%s %-17s nodes %-4zu seed %-4llu", s->violations ? "FAIL" : "PASS", scenario->name,
            s->node_count, (unsigned long long)s->seed);
     print_samples("visible", &s->visibility);
+    print_samples("at the last", &s->visibility_last);
     print_samples("excluded", &s->exclusion);
+    print_samples("by the last", &s->exclusion_last);
     print_samples("joined", &s->join);
     print_samples("healed", &s->heal);
     printf(" out %.1e, %.0f B/s, %.1f h, trace %016llx\n", out_ratio(s),
-           (double)s->traffic_sum.bytes / nodes_seconds(s), sim_node_seconds(s) / 3600,
+           sim_bytes_per_node_s(s, false), sim_node_seconds(s) / 3600,
            (unsigned long long)s->trace);
     if (s->violations) {
         printf("  %zu violations; again: build/sim --scenario %s --nodes %zu --seed %llu",
@@ -81,13 +89,18 @@ void sim_report_json(struct sim *s, const struct sim_scenario *scenario)
            scenario->name, s->node_count, (unsigned long long)s->seed, (double)sim_ms(s) / 3.6e6,
            s->violations, (unsigned long long)s->trace);
     json_samples("visibility_ms", &s->visibility);
+    json_samples("visibility_last_ms", &s->visibility_last);
     json_samples("exclusion_ms", &s->exclusion);
+    json_samples("exclusion_last_ms", &s->exclusion_last);
     json_samples("join_ms", &s->join);
     json_samples("heal_ms", &s->heal);
     printf(",\"false_out_ratio\":%.3g,\"false_out_samples\":%zu,\"false_out_worst_ms\":%llu",
            out_ratio(s), s->pairs_seen, (unsigned long long)s->out_worst_ms);
     json_rate(s, "bytes_out_per_node_s", sum->bytes, worst->bytes, sum->class_bytes);
     json_rate(s, "packets_out_per_node_s", sum->packets, worst->packets, sum->class_packets);
+    printf(",\"peak_bytes_out_s\":%llu,\"copies_per_delivery\":%.2f",
+           (unsigned long long)s->peak_bytes_s,
+           s->changes_applied ? 1 + (double)s->changes_again / (double)s->changes_applied : 0);
     printf(",\"join_bytes\":%llu,\"fetched_bytes\":%llu,\"fetched_sets\":%llu,"
            "\"served_busy\":%llu,\"index_bytes\":%llu,\"core_bytes\":%llu",
            (unsigned long long)s->join_bytes, (unsigned long long)s->fetched_bytes,

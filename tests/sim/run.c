@@ -3,8 +3,44 @@
 
 #include "base/check.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+/* How to run again what is running: for a run that ends by a CHECK, a signal or a sanitizer. */
+static char running[256];
+
+static void tell_running(void)
+{
+    (void)!write(STDERR_FILENO, running, strlen(running));
+}
+
+static void on_signal(int number)
+{
+    tell_running();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void note_running(const struct sim_scenario *scenario, const struct sim *s)
+{
+    snprintf(running, sizeof(running),
+             "ended in: sim --scenario %s --nodes %zu --seed %llu --hours %g\n", scenario->name,
+             s->node_count, (unsigned long long)s->seed, s->hours);
+    signal(SIGABRT, on_signal); /* CHECK */
+    signal(SIGTERM, on_signal); /* it hangs, or took too long for somebody */
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_set_death_callback(tell_running);
+#else
+    signal(SIGSEGV, on_signal);
+#endif
+}
 
 const struct sim_scenario *const sim_tables[] = {sim_story_scenarios,
                                                  sim_trouble_scenarios,
@@ -33,6 +69,7 @@ void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_opti
     CHECK(s);
     sim_init(s, seed, o->nodes ? o->nodes : scenario->nodes);
     s->hours = o->hours;
+    note_running(scenario, s);
     scenario->run(s);
     sim_live_on(s);
     if (s->traffic_end_us == 0) {
@@ -48,6 +85,8 @@ void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_opti
     }
     *ret_result = (struct sim_result){
         .violations = s->violations, .trace = s->trace, .node_hours = sim_node_seconds(s) / 3600};
+    free(s->visibility_last.ms);
+    free(s->exclusion_last.ms);
     sim_done(s);
     free(s);
 }

@@ -7,14 +7,16 @@
  *     world.c      nodes and their lives
  *     queue.c      what happens when
  *     network.c    what becomes of a datagram or a request on its way
- *     check.c      the invariants
+ *     check.c, views.c   the invariants; those of what nodes believe of one another
  *     measure.c    how long things took
  *     report.c     what main.c prints
+ *     goals.c      how long they may take, and how much
  *     run.c, soak.c   one scenario from seed to report; ever more of them
- *     scenarios.c, trouble.c, life.c, scale.c, daemons.c   what happens to clusters; stories.c is
- * what they share rollout*.c   content nobody has, pulled by all at once keys.c       what nodes
- * have, and what they are told to have bench.c      one core with thousands of members: memory and
- * look-up time */
+ *     scenarios.c, trouble.c, life.c, scale.c, rolling.c, daemons.c
+ *                  what happens to clusters; stories.c is what they share
+ *     rollout*.c   content nobody has, pulled by all at once
+ *     keys.c       what nodes have, and what they are told to have
+ *     bench.c      one core with thousands of members: memory and look-up time */
 #pragma once
 
 #include "gossip/core.h"
@@ -34,7 +36,8 @@
 struct sim_network {
     unsigned loss, duplicate, late, replay;
     unsigned latency_min_us, latency_max_us;
-    unsigned late_max_ms; /* of packets that come late, and so out of order */
+    unsigned late_max_ms;   /* of packets that come late, and so out of order */
+    unsigned replay_max_ms; /* how long copies are kept */
     /* Bursty loss, after Gilbert and Elliott: each node's link is good and bad in turn, both for
      * exponentially distributed times; in a bad time it loses burst_loss of either direction. */
     unsigned burst_loss, good_mean_ms, bad_mean_ms;
@@ -68,6 +71,10 @@ struct sim_traffic {
     uint64_t class_packets[GOSSIP_CLASSES], class_bytes[GOSSIP_CLASSES];
 };
 
+struct sim_bucket { /* check.c: what was sent and has not leaked out */
+    uint64_t level, sent, us;
+};
+
 struct sim_node {
     struct gossip *core; /* NULL: not running */
     unsigned number;
@@ -93,8 +100,9 @@ struct sim_node {
     uint64_t own_key;         /* one that nobody else has */
     struct sim_seen *seen;
     size_t seen_capacity, check_cursor;
-    size_t places; /* of members, in the walk */
-    uint64_t stats_us;
+    size_t places;               /* of members, in the walk */
+    uint64_t stats_us, index_us; /* when looked at last; when next */
+    struct sim_bucket bucket;
     char zone[8];
 };
 
@@ -122,6 +130,7 @@ struct sim {
     size_t by_id_capacity;
     struct gossip_effects effects;
     struct sim_samples visibility, exclusion, join, heal;
+    struct sim_samples visibility_last, exclusion_last; /* at the last node: one for each event */
     size_t violations, steps, packets;
     size_t pairs_seen, pairs_out;  /* how often a live reachable node was looked at, and was out */
     uint64_t out_worst_ms;         /* a live reachable node, out without a break */
@@ -136,10 +145,13 @@ struct sim {
     struct sim_traffic traffic_sum, traffic_worst;
     uint64_t traffic_node_us;
     uint64_t join_bytes, index_bytes, core_bytes; /* the worst node's */
+    uint64_t peak_bytes_s; /* of any node, over half a second or so; without cold rollouts */
+    uint64_t changes_applied, changes_again; /* by all nodes that run in the end, in their lives */
     uint32_t rumours_max, behind_max, fetches_max;
     uint64_t fetched_sets, fetched_bytes, served_busy;
     uint64_t core_cpu_ns, node_us; /* spent in cores; lived by nodes */
 
+    struct sim_taken *taken; /* NULL: nobody minds what is transferred */
     struct rollout *rollout; /* NULL: nobody pulls anything */
 };
 
@@ -213,16 +225,21 @@ void sim_cut(struct sim *s, size_t from, size_t to);
 /* --- check.c --- */
 __attribute__((format(printf, 2, 3))) void sim_violation(struct sim *s, const char *format, ...);
 void sim_check_step(struct sim *s, struct sim_node *n); /* cheap, after every step */
+bool sim_same_cluster(const struct sim_node *a, const struct sim_node *b); /* and connected */
+void sim_check_done(struct sim *s);
+
+/* --- views.c --- */
+/* The index of one node names exactly those keys that its records of the members sum up. */
+void sim_check_index(struct sim *s, struct sim_node *n, const char *when);
 /* All running nodes of each group know exactly the running nodes of it, and their exact sets. */
 void sim_check_views_equal(struct sim *s, const char *when);
 /* No node believes a key of somebody who never announced it. */
 void sim_check_attribution(struct sim *s);
-void sim_check_done(struct sim *s);
 bool sim_views_equal(struct sim *s);
 
 /* --- measure.c --- */
-/* The node announces a fresh key; records when each other running node of its group finds it there.
- * A violation when one does not within limit_ms. */
+/* The node announces a fresh key; records when each other running node of its group finds it there,
+ * and when the last does. A violation when one does not within limit_ms. */
 void sim_measure_visibility(struct sim *s, size_t node, uint64_t limit_ms);
 /* For a node just killed or cut off: when each other stops choosing it. */
 void sim_measure_exclusion(struct sim *s, size_t node, uint64_t limit_ms);
@@ -243,7 +260,8 @@ void sim_measure_sizes(struct sim *s);
 struct sim_scenario;
 void sim_report(struct sim *s, const struct sim_scenario *scenario);
 void sim_report_json(struct sim *s, const struct sim_scenario *scenario);
-double sim_node_seconds(const struct sim *s); /* lived by all nodes */
+double sim_node_seconds(const struct sim *s);                      /* lived by all nodes */
+double sim_bytes_per_node_s(const struct sim *s, bool worst_node); /* in the window of traffic */
 
 /* --- stories.c: what scenarios are made of --- */
 #define SIM_VISIBLE_MS 1000 /* the goals, as limits */
@@ -262,6 +280,19 @@ void sim_split(struct sim *s, unsigned groups);
 /* --- scale.c --- */
 /* All start, and know everybody and everything at once. */
 void sim_grow(struct sim *s);
+
+/* --- goals.c: violations when what was measured is not good enough --- */
+void sim_goal_visible(struct sim *s, uint32_t limit_ms);
+void sim_goal_excluded(struct sim *s);
+void sim_goal_out_ratio(struct sim *s); /* of live nodes */
+void sim_goal_traffic(struct sim *s, bool worst_node);
+void sim_goal_join(struct sim *s);
+
+/* --- rolling.c --- */
+void sim_run_rolling(struct sim *s);
+/* An answer with a set or a snapshot is on its way. A violation where the set came before. */
+void sim_note_taken(struct sim *s, const struct sim_node *asker, const struct sim_node *server,
+                    const char *path);
 
 /* --- scenarios.c, trouble.c, scale.c --- */
 struct sim_scenario {

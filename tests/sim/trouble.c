@@ -25,11 +25,21 @@ static void run_loss5(struct sim *s)
     sim_settle(s);
 }
 
-/* On average 5 % of all datagrams, but in runs of 200 ms of nearly nothing. */
-static void run_burst_loss(struct sim *s)
+static void run_loss30(struct sim *s)
+{
+    s->net.loss = 300;
+    sim_start_with_content(s, 20);
+    sim_run(s, 10000);
+    sim_announce_some(s, 20, 3 * SIM_VISIBLE_MS);
+    sim_run(s, 60000); /* nobody is taken for dead meanwhile */
+    sim_settle(s);
+}
+
+/* In runs of 200 ms of nearly nothing, of either end. */
+static void run_bursts(struct sim *s, unsigned good_mean_ms)
 {
     s->net.burst_loss = 900;
-    s->net.good_mean_ms = 7000;
+    s->net.good_mean_ms = good_mean_ms;
     s->net.bad_mean_ms = 200;
     sim_start_with_content(s, 20);
     sim_run(s, 8000);
@@ -37,6 +47,16 @@ static void run_burst_loss(struct sim *s)
     sim_run(s, 60000);
     s->net.burst_loss = 0;
     sim_settle(s);
+}
+
+static void run_burst_loss(struct sim *s)
+{
+    run_bursts(s, 7000); /* on average 5 % of all datagrams */
+}
+
+static void run_burst_loss30(struct sim *s)
+{
+    run_bursts(s, 960); /* and 30 % */
 }
 
 /* Each node's uplink carries 32 kB/s and queues for 200 ms at most. */
@@ -295,7 +315,9 @@ static void run_key_rotation(struct sim *s)
 const struct sim_scenario sim_trouble_scenarios[] = {
     {"loss1", "1 % loss", 30, run_loss1, false},
     {"loss5", "5 % loss", 30, run_loss5, false},
+    {"loss30", "30 % loss", 30, run_loss30, false},
     {"burst-loss", "links that lose nearly all for 200 ms, every 7 s", 30, run_burst_loss, false},
+    {"burst-loss30", "the same every second", 30, run_burst_loss30, false},
     {"narrow", "uplinks of 32 kB/s", 30, run_narrow, false},
     {"mtu-1280", "the smallest MTU", 15, run_mtu, false},
     {"far", "40 to 120 ms each way", 20, run_far, false},

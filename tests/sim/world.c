@@ -280,26 +280,6 @@ void sim_done(struct sim *s)
     sim_check_done(s);
 }
 
-void sim_seed(struct sim *s, size_t node, size_t seeds)
-{
-    struct gossip_addr addrs[64];
-    size_t count = 0;
-    addrs[count++] = s->nodes[node].addr;
-    seeds = seeds < 63 ? seeds : 63;
-    for (size_t guess = 0; guess < seeds * 20 && count <= seeds && s->node_count > 1; guess++) {
-        size_t other = sim_random(s) % s->node_count;
-        bool known = false;
-        for (size_t i = 0; i < count; i++) {
-            known = known || gossip_addr_equal(&addrs[i], &s->nodes[other].addr);
-        }
-        if (!known) {
-            addrs[count++] = s->nodes[other].addr;
-        }
-    }
-    struct gossip_event event = {.kind = GOSSIP_SEEDS, .seeds = {addrs, count}};
-    sim_event(s, node, &event);
-}
-
 static void be_born(struct sim *s, struct sim_node *n)
 {
     uint64_t wall_ms = (uint64_t)((int64_t)(SIM_WALL_MS + sim_ms(s)) + n->skew_ms);
@@ -332,7 +312,8 @@ void sim_start(struct sim *s, size_t node, size_t seeds)
     struct sim_node *n = &s->nodes[node];
     CHECK(!n->core);
     be_born(s, n);
-    n->started_us = n->stats_us = s->now_us;
+    n->started_us = n->stats_us = n->index_us = s->now_us;
+    n->bucket = (struct sim_bucket){.us = s->now_us};
     n->ready_us = 0;
     n->places = 0;
     n->stalled_until_us = 0;
