@@ -86,7 +86,8 @@ def test_addresses_and_zone_come_from_the_downward_api(defaults):
     fields = {name: entry["valueFrom"]["fieldRef"]["fieldPath"]
               for name, entry in environment(defaults.registry).items()}
     assert fields == {
-        "NODE_IP": "status.hostIP", "POD_IP": "status.podIP", "POD_IPS": "status.podIPs",
+        "NODE_IP": "status.hostIP", "NODE_NAME": "spec.nodeName",
+        "POD_IP": "status.podIP", "POD_IPS": "status.podIPs",
         "ZONE": "metadata.labels['topology.kubernetes.io/zone']",
     }
 
@@ -203,8 +204,16 @@ def test_the_registry_services_topology(helm, defaults, everything):
     off = render(helm, {"service": {"registry": {"topologyAwareHintsEnabled": False}}})
     assert "annotations" not in off[key]["metadata"]
     assert everything[key]["spec"]["internalTrafficPolicy"] == "Local"
-    assert everything[key]["spec"]["ipFamilyPolicy"] == "PreferDualStack"
     assert "internalTrafficPolicy" not in defaults[key]["spec"]
+
+
+def test_the_families_of_every_service_that_instances_are_reached_through(helm, defaults):
+    for objects, want in [(defaults, None), (render(helm, {
+            "service": {"ipFamilyPolicy": "PreferDualStack"},
+            "bootstrap": {"service": {"enabled": True}}}), "PreferDualStack")]:
+        found = {d["metadata"]["name"]: d["spec"].get("ipFamilyPolicy") for d in objects.all
+                 if d["kind"] == "Service" and d["metadata"]["name"] != "spegel-cleanup"}
+        assert len(found) >= 3 and set(found.values()) == {want}, found
 
 
 def test_without_persistence_or_content_path_neither_is_mounted(helm):

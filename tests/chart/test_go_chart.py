@@ -1,11 +1,13 @@
 """`helm upgrade` from the Go implementation's chart v0.7.4, in place."""
 
 import json
+import re
 import shutil
 
 import pytest
 import yaml
-from render import CHART, IMAGE, TOP, RenderError, environment, flag_values, mounts, render, run
+from render import (CHART, EVERYTHING, IMAGE, TOP, RenderError, environment, flag_values, mounts,
+                    render, run)
 
 HERE = TOP / "tests/chart"
 IMMUTABLE = json.loads((HERE / "immutable.json").read_text())
@@ -38,6 +40,30 @@ def test_nothing_changes_that_kubernetes_cannot_change_in_place(helm, release, n
     for path, want in IMMUTABLE[name].items():
         want = json.loads(json.dumps(want).replace("RELEASE", release))
         assert at(document, path) == want, path
+
+
+def selects(selector, labels):
+    """As Kubernetes does, for `key=value` and `!key`."""
+    return all(term[1:] not in labels if term[0] == "!" else
+               labels.get(term.split("=")[0]) == term.split("=")[1] for term in selector.split(","))
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, {
+    "commonLabels": {"app.kubernetes.io/component": None}, "podLabels": {"more": "1"}}],
+    ids=["defaults", "everything", "labels"])
+def test_what_deletes_the_orphans_of_old_releases_takes_none_of_our_pods(helm, values):
+    page = (TOP / "docs/kubernetes.md").read_text()
+    [selector] = re.findall(r"delete pod (?:.*\\\n)*.*--selector '(.*)'", page)
+    # What releases before v0.4.0 gave their pods.
+    orphan = {"app.kubernetes.io/name": "spegel", "app.kubernetes.io/instance": "spegel",
+              "controller-revision-hash": "6d4b8f7c9", "pod-template-generation": "1"}
+    assert selects(selector, orphan)
+    ours = [d["spec"]["template"] if d["kind"] == "DaemonSet" else d
+            for d in render(helm, values).all if d["kind"] in ("DaemonSet", "Pod")]
+    assert len(ours) == 3
+    for pod in ours:
+        labels = pod["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "spegel" and not selects(selector, labels)
 
 
 def test_every_value_of_the_go_chart_is_here_with_its_default():

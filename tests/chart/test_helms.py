@@ -52,6 +52,7 @@ def test_extra_environment_replaces_what_the_chart_sets_itself(helm):
     more = {"name": "MORE", "value": "$(POD_IP)"}
     objects = render(helm, {"extraEnv": [own, more]})
     env = objects.registry["env"]
-    assert [e["name"] for e in env] == ["POD_IP", "POD_IPS", "ZONE", "NODE_IP", "MORE"]
-    assert env[3:] == [own, more]
+    assert [e["name"] for e in env] == ["NODE_NAME", "POD_IP", "POD_IPS", "ZONE", "NODE_IP",
+                                        "MORE"]
+    assert env[4:] == [own, more]
     assert not list(duplicates("DaemonSet", objects.daemonset))

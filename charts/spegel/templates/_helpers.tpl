@@ -129,6 +129,11 @@ resources:
 
 {{- define "spegel.ownEnv" -}}
 {{ include "spegel.nodeIpEnv" . }}
+# Whose identity is in the data directory: a pod's host name is its own.
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
 - name: POD_IP
   valueFrom:
     fieldRef:
