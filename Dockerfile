@@ -8,8 +8,9 @@
 #
 #   docker buildx build --platform linux/amd64,linux/arm64,linux/arm/v7 ...
 #
-# The same commit and the same package versions give the same files with the same times. Which
-# packages those were stands in the image, /var/lib/dpkg/status.d, where scanners look for it.
+# The same commit and the same package versions give the same files with the same times. Which packages
+# those were stands in the image: those that are in it in /var/lib/dpkg/status.d, where scanners look
+# for them, and those that it was built with in /usr/share/doc/spegel/build-packages.
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM --platform=$BUILDPLATFORM $BASE AS build
@@ -36,7 +37,8 @@ RUN set -eu; \
 
 # The libraries that the program needs, and those that they need: since glibc 2.34 looking names up
 # loads nothing more. A library's package is asked for under both names of its directory, which are one
-# since /lib became a link. Licences that several packages of one source have are kept once.
+# since /lib became a link. llhttp is compiled into the program. Licences that several packages of one
+# source have are kept once.
 ARG SOURCE_DATE_EPOCH=0
 RUN set -eu; \
     cd /src; \
@@ -62,7 +64,7 @@ RUN set -eu; \
         real=$(readlink -f "$library"); \
         dpkg -S "$real" 2>/dev/null || dpkg -S "${real#/usr}"; \
     done </libraries | sed 's/: .*//' | sort -u >/packages; \
-    echo ca-certificates >>/packages; \
+    printf '%s\n' ca-certificates node-llhttp >>/packages; \
     while read -r package; do \
         name=${package%%:*}; \
         dpkg -s "$package" >"/out/var/lib/dpkg/status.d/$name"; \
@@ -72,6 +74,7 @@ RUN set -eu; \
     cp -L /etc/os-release /out/etc/; \
     echo 'hosts: files dns' >/out/etc/nsswitch.conf; \
     install -D -m 644 /src/LICENSE /out/usr/share/doc/spegel/copyright; \
+    dpkg-query -W -f '${Package} ${Version} ${Architecture}\n' >/out/usr/share/doc/spegel/build-packages; \
     for file in /out/usr/share/doc/*/copyright; do \
         for other in /out/usr/share/doc/*/copyright; do \
             [ "$file" -ef "$other" ] || ! cmp -s "$file" "$other" || ln -f "$file" "$other"; \

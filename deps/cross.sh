@@ -5,6 +5,8 @@
 # build/cross/ARCH; tests/image/test_cross.py runs them.
 #
 #   deps/cross.sh arm64|armv7 [CMAKE-ARG ...]
+#
+# Exits with 75 where Debian's packages cannot be had. The program built before is gone then too.
 # shellcheck disable=SC1091,SC2034,SC2154 # what target.sh reads and sets
 set -eu
 cd "$(dirname "$0")/.."
@@ -27,18 +29,19 @@ root=$cross/root
 out=$cross/$arch
 jobs=$(getconf _NPROCESSORS_ONLN)
 mkdir -p "$out"
+rm -f "$out/spegel"
 
-fail() { # LOG
+fail() { # LOG [STATUS]
     tail -20 "$1" >&2
     echo "cross: failed, see $1" >&2
-    exit 1
+    exit "${2:-1}"
 }
 
 if [ ! -e "$cross/$suite" ]; then
     echo "cross: making a Debian root, $suite" >&2
     rm -rf "$root"
     nice debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$cross/debootstrap.log" 2>&1 ||
-        fail "$cross/debootstrap.log"
+        fail "$cross/debootstrap.log" 75
     touch "$cross/$suite"
 fi
 
@@ -51,7 +54,7 @@ if [ "$(cat "$out/packages" 2>/dev/null)" != "$packages" ]; then
         chroot "$root" apt-get update
         DEBIAN_FRONTEND=noninteractive LC_ALL=C nice chroot "$root" \
             apt-get install -y --no-install-recommends $packages
-    } >"$out/apt.log" 2>&1 || fail "$out/apt.log"
+    } >"$out/apt.log" 2>&1 || fail "$out/apt.log" 75
     echo "$packages" >"$out/packages"
 fi
 

@@ -2,13 +2,21 @@
 # Builds the Dockerfile without a registry: debootstrap makes the Debian base that it asks for, and
 # buildah builds on that. Wants root. Writes build/image/spegel.tar, an OCI archive, its SBOM,
 # build/image/spegel.spdx.json, and the same image with zstd layers, build/image/spegel-zstd.tar. With
-# --arch, for another architecture: spegel-ARCH.tar and so on.
+# --arch, for another architecture: spegel-ARCH.tar and so on. With --twice all of it is built a second
+# time, for tests to compare: spegel-again.tar.
 #
-#   deps/image.sh [--arch arm64|armv7] [TAG]
+#   deps/image.sh [--twice] [--arch arm64|armv7] [TAG]
+#
+# Exits with 75 where Debian's packages cannot be had. What was built before is gone then too.
 set -eu
 cd "$(dirname "$0")/.."
 name=spegel
 platform=
+twice=
+if [ "${1:-}" = --twice ]; then
+    twice=1
+    shift
+fi
 if [ "${1:-}" = --arch ]; then
     case ${2:-} in
     arm64) platform=linux/arm64 ;;
@@ -27,6 +35,7 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
 suite=$(echo "$base" | sed 's/.*:\([a-z]*\)-slim$/\1/')
 mkdir -p "$out"
+rm -f "$out/$name.tar" "$out/$name-zstd.tar" "$out/$name.spdx.json" "$out/$name-again.tar"
 
 # A store of its own, and no mounts in it: nothing of this machine's containers is touched.
 images() {
@@ -38,7 +47,7 @@ if ! images inspect --type image "$base" >/dev/null 2>&1; then
     rm -rf "$out/base"
     nice debootstrap --variant=minbase "$suite" "$out/base" "$mirror" >"$out/debootstrap.log" 2>&1 || {
         tail -5 "$out/debootstrap.log" >&2
-        exit 1
+        exit 75
     }
     rm -rf "$out/base/var/cache/apt/archives" "$out/base/var/lib/apt/lists"
     container=$(images from scratch)
@@ -47,21 +56,30 @@ if ! images inspect --type image "$base" >/dev/null 2>&1; then
     rm -rf "$out/base"
 fi
 
-echo "image: building $tag" >&2
 when=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-# Docker says by itself on what platform it builds. No platform to build for: no argument.
-# shellcheck disable=SC2086
-images bud ${platform:+--platform $platform} --isolation chroot --pull-never --layers=false \
-    --identity-label=false --timestamp "$when" --build-arg "SOURCE_DATE_EPOCH=$when" \
-    --build-arg "COMMIT=$commit" \
-    --build-arg "BUILDPLATFORM=linux/$(dpkg --print-architecture | sed s/armhf/arm/)" \
-    -t "$tag" . >"$out/build.log" 2>&1 || {
-    tail -20 "$out/build.log" >&2
-    exit 1
+
+build() { # TAG LOG
+    echo "image: building $1" >&2
+    # Docker says by itself on what platform it builds. No platform to build for: no argument.
+    # shellcheck disable=SC2086
+    images bud ${platform:+--platform $platform} --isolation chroot --pull-never --layers=false \
+        --identity-label=false --timestamp "$when" --build-arg "SOURCE_DATE_EPOCH=$when" \
+        --build-arg "COMMIT=$commit" \
+        --build-arg "BUILDPLATFORM=linux/$(dpkg --print-architecture | sed s/armhf/arm/)" \
+        -t "$1" . >"$2" 2>&1 || {
+        tail -20 "$2" >&2
+        ! grep -Eq '^E: (Failed|Unable) to fetch' "$2" || exit 75
+        exit 1
+    }
 }
 
-rm -f "$out/$name.tar" "$out/$name-zstd.tar"
+build "$tag" "$out/$name.log"
+if [ -n "$twice" ]; then
+    build "$name:again" "$out/$name-again.log"
+    images push -q "$name:again" "oci-archive:$out/$name-again.tar:$name:again"
+    images rmi "$name:again" >/dev/null
+fi
 images push -q "$tag" "oci-archive:$out/$name.tar:$tag"
 images rmi --prune >/dev/null # what had the tag before
 nice /usr/bin/python3 deps/zstd.py "$out/$name.tar" "$out/$name-zstd.tar"

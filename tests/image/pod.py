@@ -3,6 +3,9 @@ rights, by the node's own containerd. What the kubelet would add is added here, 
 
 import os
 import re
+import tempfile
+
+from kubelet import MemoryGroup, SecretVolume, field, memory_limit_bytes
 
 # What ctr gives a container; a securityContext that drops ALL has each of them dropped.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
@@ -21,11 +24,15 @@ def import_image(node, archive):
 class Pod:
     """A container of a rendered pod, running on a node."""
 
-    def __init__(self, node, image, spec, name=None, dns=None, addresses=None):
+    def __init__(self, node, image, spec, name=None, dns=None, addresses=None, secrets=None,
+                 labels=None):
         """`name` is the container's, of those of `spec` (init containers included), where it is not
         the only one in `containers`. `dns` is a ClusterDns (cluster_dns.py). `addresses` are
-        the pod's and the node's, the first family first; both families' if not given."""
+        the pod's and the node's, the first family first; both families' if not given. `secrets` are
+        those of the namespace: {name: {key: text}}. `labels` are the pod's."""
         self.dns, self.addresses = dns, addresses or [node.ip, node.ip6]
+        self.labels = labels or {}
+        self.secrets = {}  # the SecretVolumes by the Secrets' names
         every = [*spec.get("initContainers", []), *spec["containers"]]
         self.node = node
         [self.container] = [c for c in every if c["name"] == name] if name else spec["containers"]
@@ -34,7 +41,8 @@ class Pod:
         node.containerd.ctr("run", "-d", *self._network(),
                             "--snapshotter", node.containerd.snapshotter,
                             "--log-uri", f"file://{self.log_path}",
-                            *self._rights(), *self._mounts(spec), *self._environment(),
+                            *self._rights(), *self._limits(),
+                            *self._mounts(spec, secrets or {}), *self._environment(),
                             image, self.name,
                             *self.container.get("command", ["/usr/local/bin/spegel"]),
                             *self._arguments())
@@ -61,17 +69,35 @@ class Pod:
         assert context in ({"allowPrivilegeEscalation": False}, {}), "a right not applied here"
         return flags
 
-    def _mounts(self, spec):
-        volumes = {v["name"]: v["hostPath"] for v in spec.get("volumes") or []}
+    def _limits(self):
+        """In a control group that no other container has: the labs' names for theirs are the same."""
+        top = os.path.basename(os.path.dirname(self.node.directory))
+        flags = ["--cgroup", f"/k8s.io/{top}-{self.node.name}-{self.name}"]
+        limit = memory_limit_bytes(self.container)
+        return flags + (["--memory-limit", str(limit)] if limit is not None else [])
+
+    def _source(self, volume, secrets):
+        """The directory or file of the node that a volume is."""
+        if "secret" in volume:
+            name = volume["secret"]["secretName"]
+            self.secrets[name] = SecretVolume(
+                tempfile.mkdtemp(prefix=volume["name"] + "-", dir=self.node.directory),
+                volume["secret"], secrets[name])
+            return self.secrets[name].directory
+        path = volume["hostPath"]["path"]
+        if volume["hostPath"]["type"] == "DirectoryOrCreate":
+            os.makedirs(path, exist_ok=True)
+        return path
+
+    def _mounts(self, spec, secrets):
+        volumes = {v["name"]: v for v in spec.get("volumes") or []}
         for mount in self.container.get("volumeMounts") or []:
-            source = volumes[mount["name"]]
-            if source["type"] == "DirectoryOrCreate":
-                os.makedirs(source["path"], exist_ok=True)
+            source = self._source(volumes[mount["name"]], secrets)
             options = ["rbind", "ro" if mount.get("readOnly") else "rw",
                        "rslave" if mount.get("mountPropagation") == "HostToContainer" else
                        "rprivate"]
             yield "--mount"
-            yield (f"type=bind,src={source['path']},dst={mount['mountPath']},"
+            yield (f"type=bind,src={source},dst={mount['mountPath']},"
                    f"options={':'.join(options)}")
         files = {"hosts": self.node.host.net.hosts_file,
                  "resolv.conf": self.dns and self.dns.resolv_conf}
@@ -80,13 +106,11 @@ class Pod:
             yield f"type=bind,src={source},dst=/etc/{name},options=rbind:ro"
 
     def _values(self):
-        fields = {"status.hostIP": self.addresses[0], "status.podIP": self.addresses[0],
-                  "status.podIPs": ",".join(self.addresses),
-                  "metadata.labels['topology.kubernetes.io/zone']": ""}
         for entry in self.container.get("env") or []:
             value = entry.get("value")
-            yield entry["name"], (value if value is not None else
-                                  fields[entry["valueFrom"]["fieldRef"]["fieldPath"]])
+            yield entry["name"], (value if value is not None else field(
+                entry["valueFrom"]["fieldRef"]["fieldPath"], self.node.name, self.addresses,
+                self.labels))
 
     def _environment(self):
         for name, value in self._values():
@@ -111,6 +135,10 @@ class Pod:
         """/proc/<pid>/status as a dictionary."""
         with open(f"/proc/{self._task()[0]}/status", encoding="utf-8") as f:
             return {key: value.strip() for key, _, value in (line.partition(":") for line in f)}
+
+    def memory(self):
+        """Its MemoryGroup; None where this machine has none."""
+        return MemoryGroup.of(self._task()[0])
 
     def running(self):
         task = self._task()

@@ -17,11 +17,19 @@ DOMAIN = "spegel-bootstrap.spegel.svc.cluster.local."
 V4, V6 = (lambda n: n.ip), (lambda n: n.ip6)
 
 
-def spec_for(node):
+def release_for(node, policy=""):
     values = values_for(node, [], False)
     del values["extraArgs"]
     del values["service"]["registry"]["nodeIp"]  # the node's own, as the kubelet says it
-    return render.render(render.find_helm(), values).pod
+    values["service"]["ipFamilyPolicy"] = policy
+    return render.render(render.find_helm(), values)
+
+
+def families_in_dns(release, families):
+    """A Service has the cluster's first family unless it asks for both."""
+    policy = release[("Service", "spegel-bootstrap")]["spec"].get("ipFamilyPolicy")
+    assert policy in (None, "PreferDualStack")
+    return families if policy else families[:1]
 
 
 def url(address):
@@ -50,17 +58,21 @@ def later_containerd():
     return binaries
 
 
-@pytest.mark.parametrize("families, dropped", [
-    ([V4], "ip6tables"), ([V6], "iptables"), ([V4, V6], None), ([V6, V4], None),
-], ids=["ipv4", "ipv6", "dual-ipv4-first", "dual-ipv6-first"])
-def test_nodes_share_whatever_their_addresses_are(families, dropped, tmp_path):
+@pytest.mark.parametrize("families, policy, named, dropped", [
+    ([V4], "", [V4], "ip6tables"), ([V6], "", [V6], "iptables"),
+    ([V4, V6], "", [V4], None), ([V6, V4], "", [V6], None),
+    ([V4, V6], "PreferDualStack", [V4, V6], None),
+], ids=["ipv4", "ipv6", "dual-ipv4-first", "dual-ipv6-first", "dual-in-dns-too"])
+def test_nodes_share_whatever_their_addresses_are(families, policy, named, dropped, tmp_path):
     binaries = later_containerd() if families[0] is V6 else None
     with lab.Lab(nodes=2, daemons=False, binaries=binaries) as opened:
         nodes = opened.nodes
         dns = ClusterDns(opened.add_host("dns"), tmp_path)
-        dns.names[DOMAIN] = [f(n) for n in nodes for f in families]
-        pods = [Pod(n, import_image(n, ARCHIVE), spec_for(n), dns=dns,
-                    addresses=[f(n) for f in families]) for n in nodes]
+        releases = [release_for(n, policy) for n in nodes]
+        assert families_in_dns(releases[0], families) == named
+        dns.names[DOMAIN] = [f(n) for n in nodes for f in named]
+        pods = [Pod(n, import_image(n, ARCHIVE), r.pod, dns=dns,
+                    addresses=[f(n) for f in families]) for n, r in zip(nodes, releases)]
         for node in nodes if dropped else ():
             drop_other_family(node, dropped)
         addresses = [families[0](n) for n in nodes]
@@ -87,7 +99,7 @@ def test_containerd_1_is_left_as_it_is_rather_than_given_a_file_that_it_refuses(
         [node] = opened.nodes
         own = opened.push(lab.images.image(layers=1, layer_mb=1), "app:v1")
         before = snapshot(node.containerd.certs_d)
-        pod = Pod(node, import_image(node, ARCHIVE), spec_for(node), addresses=[node.ip6])
+        pod = Pod(node, import_image(node, ARCHIVE), release_for(node).pod, addresses=[node.ip6])
         opened.settle(lambda: has(node, node.ip6, "/readyz"), 20, "the pod to be ready")
         opened.settle(lambda: "cannot read a hosts.toml with an IPv6 address" in pod.log(), 10,
                       "the error to be told")

@@ -3,24 +3,20 @@
 import hashlib
 import json
 import os
-import pathlib
 import re
 import shutil
 import stat
 import subprocess
-import tarfile
 
 import pytest
+from archive import AGAIN, ARCHIVE, TOP, ZSTD, blob, read_manifest, unpack, why_not
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
-ARCHIVE = TOP / "build/image/spegel.tar"
-ZSTD = ARCHIVE.with_name("spegel-zstd.tar")
 SBOM = TOP / "deps/sbom.py"
 PROGRAM = "usr/local/bin/spegel"
 COMPRESSED_BYTES_MAX = {ARCHIVE: 9_500_000, ZSTD: 8_000_000}
 
 pytestmark = [
-    pytest.mark.skipif(not ARCHIVE.exists(), reason="no image: `./dev image` builds it"),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
     pytest.mark.skipif(os.geteuid() != 0, reason="running the image's root wants root"),
 ]
 
@@ -46,21 +42,6 @@ def root(layout, manifest, tmp_path_factory):
     """The image's file system."""
     [layer] = manifest["layers"]
     return unpack(blob(layout, layer), tmp_path_factory.mktemp("root"))
-
-
-def unpack(path, directory):
-    with tarfile.open(path) as archive:
-        archive.extractall(directory)
-    return directory
-
-
-def read_manifest(layout):
-    [entry] = json.loads((layout / "index.json").read_text())["manifests"]
-    return json.loads(blob(layout, entry).read_text())
-
-
-def blob(layout, descriptor):
-    return layout / "blobs" / descriptor["digest"].replace(":", "/")
 
 
 def files(root):
@@ -108,7 +89,8 @@ def test_it_holds_the_program_its_libraries_and_little_else(root):
         r"usr/local/bin/spegel"
         r"|lib(64)?/([^/]+/)?(ld-linux[^/]*|lib[^/]+\.so[.0-9]*)|usr/lib/[^/]+/lib[^/]+\.so[.0-9]*"
         r"|etc/(os-release|nsswitch\.conf|ssl/certs/ca-certificates\.crt)"
-        r"|var/lib/dpkg/status\.d/[^/]+|usr/share/doc/[^/]+/copyright")
+        r"|var/lib/dpkg/status\.d/[^/]+|usr/share/doc/[^/]+/copyright"
+        r"|usr/share/doc/spegel/build-packages")
     assert [f for f in files(root) if not expected.fullmatch(f)] == []
     for path in root.rglob("*"):
         assert not stat.S_IMODE(path.lstat().st_mode) & (stat.S_ISUID | stat.S_ISGID), path
@@ -128,7 +110,7 @@ def test_the_libraries_are_those_that_are_loaded_and_no_others(root):
 
 def test_every_package_in_it_is_named_with_its_version_and_licence(root):
     packages = {p.name for p in (root / "var/lib/dpkg/status.d").iterdir()}
-    assert {"libc6", "libuv1", "libcurl4", "libssl3", "ca-certificates"} <= packages
+    assert {"libc6", "libuv1", "libcurl4", "libssl3", "ca-certificates", "node-llhttp"} <= packages
     for name in packages:
         status = (root / "var/lib/dpkg/status.d" / name).read_text()
         assert f"Package: {name}\n" in status and re.search(r"^Version: \S+$", status, re.M)
@@ -136,7 +118,12 @@ def test_every_package_in_it_is_named_with_its_version_and_licence(root):
     assert "MIT" in (root / "usr/share/doc/spegel/copyright").read_text()
 
 
-def test_the_sbom_names_the_same_packages(root, layout):
+def identities(text):
+    """{(package, version, architecture)} of /usr/share/doc/spegel/build-packages."""
+    return {tuple(line.split()) for line in text.splitlines()}
+
+
+def test_the_sbom_names_the_packages_inside_and_those_it_was_built_with(root, layout):
     made = subprocess.run(["/usr/bin/python3", SBOM, ARCHIVE], check=True, capture_output=True,
                           text=True).stdout
     assert made == ARCHIVE.with_name("spegel.spdx.json").read_text()
@@ -146,14 +133,37 @@ def test_the_sbom_names_the_same_packages(root, layout):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["creationInfo"]["created"])
     program, *others = document["packages"]
     assert program["name"] == "spegel" and program["licenseDeclared"] == "MIT"
+    kinds = {}
+    for one in document["relationships"]:
+        kinds.setdefault(one["relationshipType"], set()).update(
+            {one["spdxElementId"], one["relatedSpdxElement"]} - {program["SPDXID"]})
+    named = {p["SPDXID"]: p for p in others}
+    inside = [named[i] for i in kinds["DEPENDS_ON"] | kinds["STATIC_LINK"]]
+    assert [named[i]["name"] for i in kinds["STATIC_LINK"]] == ["node-llhttp"]
     status = root / "var/lib/dpkg/status.d"
-    assert [p["name"] for p in others] == sorted(p.name for p in status.iterdir())
-    for package in others:
+    assert sorted(p["name"] for p in inside) == sorted(p.name for p in status.iterdir())
+    for package in inside:
         assert f"\nVersion: {package['versionInfo']}\n" in (status / package["name"]).read_text()
+    said = identities((root / "usr/share/doc/spegel/build-packages").read_text())
+    told = {(p["name"], p["versionInfo"],
+             p["externalRefs"][0]["referenceLocator"].rpartition("=")[2]) for p in others}
+    assert said <= told
+    tools = {named[i]["name"] for i in kinds["BUILD_TOOL_OF"]}
+    assert {"cmake", "ninja-build", "gcc-12", "binutils"} <= tools
+    assert {"libuv1-dev", "libssl-dev"} <= {named[i]["name"] for i in kinds["BUILD_DEPENDENCY_OF"]}
     ids = [p["SPDXID"] for p in document["packages"]]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch("SPDXRef-[A-Za-z0-9.-]+", i) for i in ids)
-    assert {r["relatedSpdxElement"] for r in document["relationships"]} == set(ids)
+    assert {i for one in document["relationships"] for i in (
+        one["spdxElementId"], one["relatedSpdxElement"])} == {*ids, "SPDXRef-DOCUMENT"}
+
+
+@pytest.mark.skipif(why_not(AGAIN) is not None, reason=str(why_not(AGAIN)))
+def test_built_a_second_time_it_is_the_same(layout, tmp_path):
+    again = unpack(AGAIN, tmp_path)
+    [one], [other] = (json.loads((each / "index.json").read_text())["manifests"]
+                      for each in (layout, again))
+    assert one["digest"] == other["digest"]
 
 
 def test_it_runs_with_nothing_else_there(root, config):

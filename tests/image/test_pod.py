@@ -8,13 +8,12 @@ import shutil
 import lab
 import pytest
 import render
+from archive import ARCHIVE, why_not
 from pod import Pod, import_image
 
-ARCHIVE = pathlib.Path(__file__).resolve().parents[2] / "build/image/spegel.tar"
 UPSTREAM = "registry.lab:5000"
 
-WHY_NOT = (lab.why_unavailable() or (None if ARCHIVE.exists() else
-           "no image: `./dev image` builds it") or (None if render.find_helm() else
+WHY_NOT = (lab.why_unavailable() or why_not() or (None if render.find_helm() else
            "no helm: `./dev chart` installs it where Go is") or
            (None if shutil.which("containerd") else "no containerd"))
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))

@@ -1,13 +1,16 @@
-"""Uninstalling, as the chart's hooks do it: a late pod, a node that is dead, and installed again straight
-after. The cluster's DNS is the lab's; the pods are the rendered ones."""
+"""Uninstalling, as the chart's hooks do it: a late pod, a node that dies, one that was dead before,
+and installed again straight after. The cluster's DNS is the lab's; the pods are the rendered ones."""
 
 import json
 import pathlib
+import re
+import shlex
 import time
 
 import lab
 import pytest
 import render
+import yaml
 from cluster_dns import ClusterDns
 from pod import Pod, import_image
 from test_pod import ARCHIVE, UPSTREAM, WHY_NOT, answers, snapshot, values_for
@@ -82,6 +85,40 @@ def test_a_late_pod_is_waited_for_and_a_new_release_starts_from_nothing(tmp_path
                                         "hosts.toml").read_text()
         for pod in (again, *cleanups[1:]):
             assert pod.stop(opened) == 0
+
+
+def by_hand(node):
+    """The pod that the page's `kubectl debug node` starts: the node's root at /host, of which it needs
+    only what is mounted here."""
+    page = (render.TOP / "docs/kubernetes.md").read_text()
+    [command] = re.findall(r"kubectl [^\n]*debug node/(?:.*\\\n)*.*", page)
+    program, *args = shlex.split(command.replace("\\\n", " ").split(" -- ")[1])
+    values = yaml.safe_load((render.CHART / "values.yaml").read_text())
+    path = "/host" + values["spegel"]["containerdRegistryConfigPath"]
+    return {"containers": [{
+        "name": "debugger", "command": [program], "args": args,
+        "securityContext": {"readOnlyRootFilesystem": False},
+        "volumeMounts": [{"name": "host-root", "mountPath": path}],
+    }], "volumes": [{"name": "host-root", "hostPath": {"path": node.containerd.certs_d, "type": ""}}]}
+
+
+def test_a_node_dead_before_is_not_waited_for_and_is_cleaned_by_hand(tmp_path):
+    with lab.Lab(nodes=2, daemons=False) as opened:
+        release = Release(opened, tmp_path, stable_s=2, limit_s=20)
+        for i in range(2):
+            assert release.install(i).stop(opened) == 0
+        # The second's cleanup pod is Pending: it has no address, and DNS does not name it.
+        cleanup = release.clean(0)
+        wait = release.wait()
+        assert wait.wait(opened) == 0, wait.log()
+        assert lines(wait, "every cleanup answers")[-1]["addresses"] == 1
+        assert cleanup.stop(opened) == 0
+        assert release.is_clean(0) and not release.is_clean(1)
+
+        back = opened.nodes[1]
+        debugger = Pod(back, release.images[1], by_hand(back))
+        opened.settle(lambda: release.is_clean(1), 10, "the node to be clean")
+        assert debugger.stop(opened) == 0
 
 
 def test_a_dead_node_ends_it_in_failure_and_is_named(tmp_path):
