@@ -51,6 +51,13 @@ def finish(crowd):
     assert not crowd.errors, crowd.errors
 
 
+def downloading(opened, node):
+    """One of the digests that it downloads, of which it has bytes."""
+    opened.settle(lambda: any(f["bytes"] for f in rollout.flights(node).values()), 20,
+                  "the download to begin")
+    return next(iter(rollout.flights(node)))
+
+
 def total(opened, name, **labels):
     return sum(node.daemon.metric(name, **labels) for node in opened.nodes)
 
@@ -181,9 +188,7 @@ def test_another_node_gets_no_part_in_it_through_this_mirror(opened, image):
     reference = opened.push(image)
     crowd = rollout.together(opened.nodes[:1], reference)
     leader = opened.nodes[0]
-    opened.settle(lambda: any(f["bytes"] for f in rollout.flights(leader).values()), 20,
-                  "the download to begin")
-    digest = next(iter(rollout.flights(leader)))
+    digest = downloading(opened, leader)
     reply = web.request(opened.nodes[1].host,
                         f"http://{opened.nodes[2].ip}:{REGISTRY_PORT}"
                         + blob_path(reference, digest), timeout_s=5)
@@ -196,9 +201,7 @@ def test_who_is_no_member_does_not_get_what_is_on_its_way(opened, image):
     reference = opened.push(image)
     crowd = rollout.together(opened.nodes[:1], reference)
     leader = opened.nodes[0]
-    opened.settle(lambda: any(f["bytes"] for f in rollout.flights(leader).values()), 20,
-                  "the download to begin")
-    digest = next(iter(rollout.flights(leader)))
+    digest = downloading(opened, leader)
     before = leader.daemon.metric("spegel_http_refused_total", reason="bad_badge")
     for follow in ("true", "0" * 94):
         reply = web.request(opened.nodes[1].host,

@@ -47,6 +47,7 @@ check clang-format format
 check includes python3 tests/lint/check_includes.py
 check sizes python3 tests/lint/check_sizes.py
 check command-line-docs python3 tests/lint/check_cli_docs.py build/spegel
+check version python3 tests/lint/check_version.py
 check symptoms python3 tests/lint/check_symptoms.py
 check man-page man_page
 check shellcheck shell
