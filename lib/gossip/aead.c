@@ -87,6 +87,5 @@ bool gossip_aead_verify(struct gossip_aead *a, const uint8_t tag[GOSSIP_AEAD_TAG
     int done = 0;
     memcpy(copy, tag, sizeof(copy));
     tag_param(copy, params);
-    return EVP_CIPHER_CTX_set_params(a->ctx, params) &&
-           EVP_CipherFinal_ex(a->ctx, none, &done) > 0;
+    return EVP_CIPHER_CTX_set_params(a->ctx, params) && EVP_CipherFinal_ex(a->ctx, none, &done) > 0;
 }

@@ -1,8 +1,9 @@
-/* aead.h - AES-256-GCM under a key that stays: what seal.c seals and opens with. Private to gossip/.
+/* aead.h - AES-256-GCM under a key that stays: what seal.c seals and opens with. Private to
+ * gossip/.
  *
  * A context is keyed once, in one direction; a message after that costs no more than setting its
- * nonce. Of each message: start, bind any further associated data, pass its body in any pieces, then
- * tag (sealing) or verify (opening). tests/sim/plain_aead.c stands in for it. */
+ * nonce. Of each message: start, bind any further associated data, pass its body in any pieces,
+ * then tag (sealing) or verify (opening). tests/sim/plain_aead.c stands in for it. */
 #pragma once
 
 #include <stdbool.h>

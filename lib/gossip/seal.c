@@ -142,8 +142,7 @@ static bool derive(const struct ring_key *key, const struct gossip_sender *sende
     gossip_store48(info, sender->id);
     gossip_store48(info + 6, sender->boot);
     gossip_store32(info + 12, sender->salt);
-    bool fine = hmac(key->mac, info, sizeof(info), subkey) &&
-                gossip_aead_key(aead, subkey, seals);
+    bool fine = hmac(key->mac, info, sizeof(info), subkey) && gossip_aead_key(aead, subkey, seals);
     OPENSSL_cleanse(subkey, sizeof(subkey));
     return fine;
 }

@@ -1,7 +1,7 @@
-/* plain_aead.c - stands in for lib/gossip/aead.c in the program `sim_plain`: nothing is encrypted, and
- * a tag is a keyed checksum, which tells a wrong key, nonce or byte as well where nobody forges. A
- * cluster simulated with it behaves as with the cipher to the last packet, for half the time of most
- * runs goes into the cipher; the ctest sim/plain compares. */
+/* plain_aead.c - stands in for lib/gossip/aead.c in the program `sim_plain`: nothing is encrypted,
+ * and a tag is a keyed checksum, which tells a wrong key, nonce or byte as well where nobody
+ * forges. A cluster simulated with it behaves as with the cipher to the last packet, for half the
+ * time of most runs goes into the cipher; the ctest sim/plain compares. */
 #include "gossip/aead.h"
 
 #include "gossip/key.h"
