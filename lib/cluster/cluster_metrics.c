@@ -86,6 +86,8 @@ static void write_packets(const struct gossip_stats *s, const struct udp_counter
                                         {"set_size", s->drop_set_size},
                                         {"rate", s->drop_rate},
                                         {"cap", s->drop_cap},
+                                        {"members", s->drop_members},
+                                        {"strangers", s->drop_strangers},
                                         {"memory", s->drop_memory},
                                         {"unknown_type", s->skipped_messages}};
     exposition_named(e, "spegel_gossip_dropped_total",
@@ -99,6 +101,10 @@ static void write_packets(const struct gossip_stats *s, const struct udp_counter
         {"spegel_gossip_challenged_total",
          "Packets of senders that nobody has introduced: asked to prove that they live.",
          (double)s->challenged},
+        {"spegel_gossip_elsewhere_total",
+         "Packets of members from an address that is not theirs: it gets at most three times as "
+         "much back, the rest goes to the address that is.",
+         (double)s->elsewhere},
         {"spegel_gossip_skipped_fields_total",
          "Messages with fields of a later version behind those known here.",
          (double)s->skipped_fields},

@@ -243,7 +243,8 @@ bool gossip_members(const struct gossip *core, size_t *cursor, struct gossip_mem
 
 /* Ready, as architecture.md says under "Ready" (that contents were listed is the daemon's to add):
  * a seed's snapshot was applied, or bootstrap names nobody but us, or nobody gave an
- * authenticated answer within 0.9 s of being asked, or nobody was found to ask in 2 s; or, failing
+ * authenticated answer within 0.9 s of being asked, which begins anew when bootstrap names others
+ * within 1.1 s of the start, or nobody was found to ask in 2 s; or, failing
  * open, there were answers but no snapshot for 10 s. Once true, it stays. */
 bool gossip_is_ready(const struct gossip *core);
 
@@ -324,12 +325,15 @@ struct gossip_stats {
     uint64_t drop_own;         /* our own packet came back */
     uint64_t drop_collision;   /* a life we know under another salt, or our own id at another's */
     uint64_t drop_set_size;    /* a set of more keys than are taken, announced */
-    uint64_t drop_rate;        /* held back by the token bucket; strangers above their rate */
-    uint64_t drop_cap;         /* queue, table or effects full */
+    uint64_t drop_rate;        /* held back by the token bucket */
+    uint64_t drop_cap;         /* queue or effects full */
+    uint64_t drop_members;     /* a new member for whom the table has no place */
+    uint64_t drop_strangers;   /* beyond those challenged in a second, or too small to be */
     uint64_t drop_memory;      /* out of memory */
     uint64_t skipped_messages; /* unknown types */
     uint64_t skipped_fields;   /* bytes after the fields we know */
     uint64_t challenged;       /* packets of senders nobody has introduced */
+    uint64_t elsewhere;        /* packets of members from an address not theirs: see receive.c */
     uint64_t probes, probes_failed, suspicions, refutations, deaths;
     uint64_t ops_applied, ops_stale, ops_early, hash_mismatches;
     uint64_t deltas_asked, deltas_answered, syncs;

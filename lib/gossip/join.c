@@ -49,6 +49,9 @@ void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t
     g->seeds = seeds;
     g->seed_count = kept;
     g->seeds_known = true;
+    if (news && g->now_ms + UNANSWERED_MS <= g->started_ms + NO_SEEDS_MS) {
+        g->asked_ms = GOSSIP_NEVER_MS; /* they are to have as long as the others had */
+    }
     if (news && !g->snapshot_applied) {
         g->seed_wait_ms = SEED_WAIT_MIN_MS;
         g->seeds_at_once = SEEDS_AT_ONCE_MIN;
@@ -100,7 +103,11 @@ static struct gossip_seed *next_seed(struct gossip *g)
 
 static void ping_seeds(struct gossip *g)
 {
-    size_t at_once = g->seeds_at_once < g->seed_count ? g->seeds_at_once : g->seed_count;
+    size_t others = 0;
+    for (size_t i = 0; i < g->seed_count; i++) {
+        others += !seed_is_us(g, &g->seeds[i]);
+    }
+    size_t at_once = g->seeds_at_once < others ? g->seeds_at_once : others;
     for (size_t i = 0; i < at_once; i++) {
         struct gossip_seed *seed = next_seed(g);
         if (!seed) {
@@ -108,7 +115,9 @@ static void ping_seeds(struct gossip *g)
         }
         gossip_ping_stranger(g, &seed->addr);
         seed->asked++;
-        g->asked_ms = g->asked_ms < g->now_ms ? g->asked_ms : g->now_ms;
+        if (g->asked_ms == GOSSIP_NEVER_MS) {
+            g->asked_ms = g->udp_ms = g->now_ms; /* nobody can have answered before */
+        }
     }
     g->seeds_at_once =
         g->seeds_at_once * 2 < SEEDS_AT_ONCE_MAX ? g->seeds_at_once * 2 : SEEDS_AT_ONCE_MAX;
@@ -167,7 +176,7 @@ void gossip_challenge(struct gossip *g, const struct gossip_header *h,
 {
     struct gossip_packet p;
     if (!may_challenge(g)) {
-        g->stats.drop_rate++;
+        g->stats.drop_strangers++;
         return;
     }
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
@@ -179,6 +188,8 @@ void gossip_challenge(struct gossip *g, const struct gossip_header *h,
         g->challenges++;
         g->stats.challenged++;
         gossip_packet_send(g, &p, from, 1);
+    } else {
+        g->stats.drop_strangers++;
     }
 }
 
@@ -278,11 +289,15 @@ static void ping_one_stranger(struct gossip *g)
     }
 }
 
-/* One, but more where those away outnumber those here: few who are cut off together with others,
+/* One, but more where the dead outnumber those here: few who are cut off together with others,
  * whom they cannot tell from the rest, would take minutes to guess. */
 static void ping_strangers(struct gossip *g)
 {
-    size_t away = g->members.count - g->live;
+    size_t away = 0;
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        away += m->state == GOSSIP_DEAD;
+    }
     size_t wanted = away / (g->live ? g->live : 1);
     wanted = wanted < STRANGERS_AT_ONCE ? wanted : STRANGERS_AT_ONCE;
     do {

@@ -163,7 +163,7 @@ void gossip_hear_alive(struct gossip *g, const struct gossip_alive *a, uint64_t 
     if (!m) {
         m = gossip_members_add(&g->members, a->id);
         if (!m) {
-            g->stats.drop_cap++;
+            g->stats.drop_members++;
             g->crowded = true;
             return;
         }

@@ -155,20 +155,20 @@ static int hear_message(struct context *c, uint8_t type, struct gossip_reader *r
     }
 }
 
+static bool is_address_of(const struct gossip_member *m, const struct gossip_addr *from)
+{
+    struct gossip_addr known[2];
+    gossip_member_addrs(m, known);
+    return gossip_addr_equal(from, &known[0]) || gossip_addr_equal(from, &known[1]);
+}
+
 /* A datagram's source is anybody's word, so that answers would be a way to flood a third party.
  * What may be much larger than what it answers goes where the cluster knows the sender to be, or to
  * an address that has just repeated a challenge. */
 static struct gossip_addr address_of(const struct gossip *g, const struct gossip_member *sender,
                                      const struct gossip_addr *from)
 {
-    struct gossip_addr known[2];
-    if (!sender) {
-        return *from;
-    }
-    gossip_member_addrs(sender, known);
-    return gossip_addr_equal(from, &known[0]) || gossip_addr_equal(from, &known[1])
-               ? *from
-               : gossip_member_addr(g, sender);
+    return !sender || is_address_of(sender, from) ? *from : gossip_member_addr(g, sender);
 }
 
 void gossip_receive_messages(struct gossip *g, struct gossip_member *sender, uint64_t sender_id,
@@ -341,9 +341,15 @@ void gossip_receive(struct gossip *g, const struct gossip_addr *from, const uint
     } else {
         gossip_window_accept(&m->window, h.counter);
         m->heard_ms = g->now_ms;
+        if (!is_address_of(m, from)) {
+            g->stats.elsewhere++;
+            g->unproven = *from;
+            g->unproven_bytes = 3 * len;
+        }
         gossip_receive_messages(g, m, h.sender.id, from, body, n, len);
         if (m->state == GOSSIP_SUSPECT || m->state == GOSSIP_DEAD) {
             gossip_accuse_subject(g, m, from); /* it speaks, so it can refute */
         }
+        g->unproven.family = GOSSIP_NO_ADDR;
     }
 }

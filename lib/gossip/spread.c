@@ -42,13 +42,11 @@ bool gossip_packet_about(struct gossip *g, struct gossip_packet *p, const struct
     return fits;
 }
 
-/* Membership rumours, the least often sent first. */
-static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigned copies)
+/* Membership rumours, the least often sent first; what is written moves to `done`. */
+static size_t write_membership(struct gossip *g, struct gossip_packet *p, struct list *done)
 {
     size_t written = 0;
     bool fits = true;
-    struct list done;
-    list_init(&done);
     for (size_t sent = 0; sent < GOSSIP_TRANSMISSIONS_MAX && fits; sent++) {
         LIST_EACH_SAFE (link, &g->rumours[sent]) {
             struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, rumour);
@@ -57,11 +55,16 @@ static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigne
                 break;
             }
             list_remove(link);
-            list_push_back(&done, link);
+            list_push_back(done, link);
             written++;
         }
     }
-    LIST_EACH_SAFE (link, &done) {
+    return written;
+}
+
+static void count_copies(struct gossip *g, struct list *done, unsigned copies)
+{
+    LIST_EACH_SAFE (link, done) {
         struct gossip_member *m = CONTAINER_OF(link, struct gossip_member, rumour);
         list_remove(link);
         m->rumour_sent = (uint8_t)(m->rumour_sent + copies);
@@ -71,7 +74,6 @@ static size_t fill_membership(struct gossip *g, struct gossip_packet *p, unsigne
             g->rumour_count--;
         }
     }
-    return written;
 }
 
 size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t bytes, unsigned copies)
@@ -79,15 +81,16 @@ size_t gossip_packet_fill(struct gossip *g, struct gossip_packet *p, size_t byte
     if (g->rumour_count + g->changes.rumours == 0) {
         return 0; /* as nearly always */
     }
+    struct list done;
+    list_init(&done);
     size_t whole = p->w.max;
     size_t room = bytes > p->w.len ? bytes - p->w.len : 0;
     p->w.max = p->w.len + (room * MEMBERSHIP_SHARE_PERCENT + 99) / 100;
-    size_t written = fill_membership(g, p, copies);
+    size_t written = write_membership(g, p, &done);
     p->w.max = bytes > p->w.len ? bytes : p->w.len;
     written += gossip_changes_write(&g->changes, &p->w, &p->dictionary, copies);
-    if (g->rumour_count) {
-        written += fill_membership(g, p, copies);
-    }
+    written += write_membership(g, p, &done);
+    count_copies(g, &done, copies);
     p->w.max = whole;
     return written;
 }
@@ -102,6 +105,19 @@ static void spend(struct gossip *g, int64_t bytes)
     }
 }
 
+static bool may_go(struct gossip *g, const struct gossip_packet *p, const struct gossip_addr *to)
+{
+    size_t bytes = p->w.len + GOSSIP_SEAL_OVERHEAD_BYTES;
+    if (g->unproven.family == GOSSIP_NO_ADDR || !gossip_addr_equal(to, &g->unproven)) {
+        return true;
+    }
+    if (bytes > g->unproven_bytes) {
+        return false;
+    }
+    g->unproven_bytes -= bytes;
+    return true;
+}
+
 void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct gossip_addr *to,
                         size_t count)
 {
@@ -114,6 +130,9 @@ void gossip_packet_send(struct gossip *g, struct gossip_packet *p, const struct 
         if (e->send_count == e->send_capacity) {
             g->stats.drop_cap++;
             return;
+        }
+        if (!may_go(g, p, &to[i])) {
+            continue;
         }
         struct gossip_send *send = &e->sends[e->send_count];
         if (sealed) {

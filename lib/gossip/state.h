@@ -51,8 +51,8 @@ struct gossip_probe {
 struct gossip_relayed {
     struct gossip_addr asker;
     uint32_t nonce, asker_nonce;
-    uint64_t
-        nack_ms; /* when the asker is told that there is no answer yet; GOSSIP_NEVER_MS: it was */
+    /* When the asker is told that there is no answer yet; GOSSIP_NEVER_MS: it was. */
+    uint64_t nack_ms;
     uint64_t expires_ms;
 };
 
@@ -130,6 +130,10 @@ struct gossip {
     uint64_t flush_ms; /* GOSSIP_NEVER_MS: nothing to say */
     int64_t tokens;    /* bytes; may go below zero by what is exempt */
     uint64_t tokens_ms;
+    /* Where the packet being heard came from, if not from an address of its sender: anybody may
+     * live there, so it gets at most so much. No family: nobody. */
+    struct gossip_addr unproven;
+    size_t unproven_bytes;
 
     /* sync.c */
     uint64_t next_sync_ms, last_sync_ms;

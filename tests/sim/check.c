@@ -1,7 +1,7 @@
 /* check.c - the invariants of gossip.md; each names its number there. */
 #include "sim.h"
 
-#include "gossip/key.h"
+#include "gossip/state.h"
 
 #include "base/check.h"
 
@@ -14,6 +14,7 @@
 #define VERSIONS (1 << 20)
 #define SETTLED_US 20000000 /* after a start, a stall or a heal */
 #define OUT_MAX_MS 5000
+#define GONE_US 200000000
 #define STATS_EVERY_US 500000
 /* The core's bucket, which answers may overdraw by a quarter, and challenges beside it. */
 #define BURST_BYTES_MAX (LIMIT_GOSSIP_BUCKET_BYTES * 5 / 4 + LIMIT_GOSSIP_CHALLENGES_PER_S * 64)
@@ -91,6 +92,19 @@ static bool is_settled(const struct sim *s, const struct sim_node *n)
            !n->udp_blocked && !n->leaving;
 }
 
+/* 5: a departed one never returns: whoever has been dead for longer than anybody takes to notice,
+ * two minutes where there is no UDP, is chosen by nobody. */
+static void check_gone(struct sim *s, struct sim_node *n, const struct gossip_member_view *v)
+{
+    for (size_t i = 0; i < s->node_count; i++) {
+        const struct sim_node *gone = &s->nodes[i];
+        if (gone->id == v->id && !gone->core && s->now_us - gone->ended_us > GONE_US) {
+            sim_violation(s, "node %u would choose node %u, dead for %llu s", n->number,
+                          gone->number, (unsigned long long)(s->now_us - gone->ended_us) / 1000000);
+        }
+    }
+}
+
 /* 5: a live reachable node is not excluded beyond a bound. Whose set was never fetched is not to be
  * chosen, and nothing is fetched without TCP. */
 static void check_chosen(struct sim *s, struct sim_node *n, struct sim_seen *seen,
@@ -98,6 +112,9 @@ static void check_chosen(struct sim *s, struct sim_node *n, struct sim_seen *see
 {
     struct sim_node *owner = sim_node_of(s, v->id);
     uint32_t now_ms = (uint32_t)sim_ms(s);
+    if (!owner && v->selectable && is_settled(s, n)) {
+        check_gone(s, n, v);
+    }
     if (!owner || !sim_same_cluster(owner, n) || !is_settled(s, owner) || !is_settled(s, n) ||
         (s->net.tcp_blocked && v->version == 0)) {
         seen->out_since_ms = 0;
@@ -174,8 +191,12 @@ static void check_stats(struct sim *s, struct sim_node *n)
     s->rumours_max = stats->rumours > s->rumours_max ? stats->rumours : s->rumours_max;
     s->fetches_max = stats->fetches_open > s->fetches_max ? stats->fetches_open : s->fetches_max;
     s->behind_max = stats->behind > s->behind_max ? stats->behind : s->behind_max;
-    if (members > s->node_count * 4 || stats->rumours > LIMIT_GOSSIP_RUMOURS + members + 1) {
-        sim_violation(s, "node %u: %zu members, %u rumours", n->number, members, stats->rumours);
+    if (members > s->ids || stats->rumours > LIMIT_GOSSIP_RUMOURS + members + 1 ||
+        n->core->changes.bytes > LIMIT_GOSSIP_RUMOUR_BYTES ||
+        stats->fetches_open > LIMIT_GOSSIP_FETCHES) {
+        sim_violation(s, "node %u: %zu members of %zu, %u rumours, %zu bytes of them, %u fetches",
+                      n->number, members, s->ids, stats->rumours, n->core->changes.bytes,
+                      stats->fetches_open);
     }
     check_bucket(s, n);
 }

@@ -126,14 +126,17 @@ void sim_measure_heal(struct sim *s, uint64_t limit_ms, const char *when)
 
 /* --- traffic and sizes --- */
 
-static struct sim_traffic sent_by(const struct sim_node *n)
+struct sim_traffic sim_sent_by(const struct sim *s, const struct sim_node *n)
 {
     struct sim_traffic t = n->sent;
     struct gossip_stats stats;
     if (n->core) {
         gossip_stats(n->core, &stats);
-        memcpy(t.class_packets, stats.class_packets, sizeof(t.class_packets));
-        memcpy(t.class_bytes, stats.class_bytes, sizeof(t.class_bytes));
+        for (size_t c = 0; c < GOSSIP_CLASSES; c++) {
+            t.class_packets[c] += stats.class_packets[c];
+            t.class_bytes[c] += stats.class_bytes[c];
+        }
+        t.lived_us += s->now_us - n->started_us;
     }
     return t;
 }
@@ -142,33 +145,37 @@ void sim_traffic_begin(struct sim *s)
 {
     s->traffic_us = s->now_us;
     for (size_t i = 0; i < s->node_count; i++) {
-        s->traffic_from[i] = sent_by(&s->nodes[i]);
+        s->traffic_from[i] = sim_sent_by(s, &s->nodes[i]);
     }
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
 }
 
 void sim_traffic_end(struct sim *s)
 {
+    struct sim_traffic *sum = &s->traffic;
+    *sum = (struct sim_traffic){0};
     s->traffic_end_us = s->now_us;
-    s->traffic_node_us = 0;
-    s->traffic_sum = s->traffic_worst = (struct sim_traffic){0};
+    s->worst_packets_s = s->worst_bytes_s = 0;
     for (size_t i = 0; i < s->node_count; i++) {
-        struct sim_node *n = &s->nodes[i];
-        struct sim_traffic t = sent_by(n), from = s->traffic_from[i];
-        struct sim_traffic *sum = &s->traffic_sum, *worst = &s->traffic_worst;
-        if (!n->core || n->started_us > s->traffic_us) {
-            continue; /* not there all along */
-        }
-        t.packets -= from.packets;
-        t.bytes -= from.bytes;
-        sum->packets += t.packets;
-        sum->bytes += t.bytes;
+        struct sim_traffic t = sim_sent_by(s, &s->nodes[i]), from = s->traffic_from[i];
+        uint64_t packets = t.packets - from.packets, bytes = t.bytes - from.bytes;
+        uint64_t lived_us = t.lived_us - from.lived_us;
+        sum->packets += packets;
+        sum->bytes += bytes;
+        sum->lived_us += lived_us;
         for (size_t c = 0; c < GOSSIP_CLASSES; c++) {
             sum->class_packets[c] += t.class_packets[c] - from.class_packets[c];
             sum->class_bytes[c] += t.class_bytes[c] - from.class_bytes[c];
         }
-        worst->packets = t.packets > worst->packets ? t.packets : worst->packets;
-        worst->bytes = t.bytes > worst->bytes ? t.bytes : worst->bytes;
-        s->traffic_node_us += s->traffic_end_us - s->traffic_us;
+        if (lived_us > (s->traffic_end_us - s->traffic_us) / 2) {
+            double lived_s = (double)lived_us / 1e6;
+            s->worst_packets_s = larger(s->worst_packets_s, (double)packets / lived_s);
+            s->worst_bytes_s = larger(s->worst_bytes_s, (double)bytes / lived_s);
+        }
     }
 }
 

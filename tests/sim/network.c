@@ -127,6 +127,7 @@ static void arrive(struct sim *s, const struct sim_node *from, size_t to, uint64
     struct sim_item *item = sim_item_new(SIM_PACKET, to, send->bytes, send->len);
     item->from = *speaks(from, &send->to);
     item->from.port = SIM_GOSSIP_PORT;
+    item->stolen = stolen;
     if (stolen) {
         item->from.ip[item->from.family == GOSSIP_IPV4 ? 3 : 1] ^= 0x80;
     }

@@ -4,9 +4,9 @@
 
 double sim_node_seconds(const struct sim *s)
 {
-    uint64_t us = s->node_us;
+    uint64_t us = 0;
     for (size_t i = 0; i < s->node_count; i++) {
-        us += s->nodes[i].core ? s->now_us - s->nodes[i].started_us : 0;
+        us += sim_sent_by(s, &s->nodes[i]).lived_us;
     }
     return us ? (double)us / 1e6 : 1;
 }
@@ -16,21 +16,14 @@ static double out_ratio(const struct sim *s)
     return (double)s->pairs_out / (double)(s->pairs_seen ? s->pairs_seen : 1);
 }
 
-static double seconds(const struct sim *s)
+static double a_node_s(const struct sim *s, uint64_t of_all)
 {
-    uint64_t us = s->traffic_end_us - s->traffic_us;
-    return us ? (double)us / 1e6 : 1;
-}
-
-static double nodes_seconds(const struct sim *s)
-{
-    return s->traffic_node_us ? (double)s->traffic_node_us / 1e6 : 1;
+    return (double)of_all * 1e6 / (double)(s->traffic.lived_us ? s->traffic.lived_us : 1000000);
 }
 
 double sim_bytes_per_node_s(const struct sim *s, bool worst_node)
 {
-    return worst_node ? (double)s->traffic_worst.bytes / seconds(s)
-                      : (double)s->traffic_sum.bytes / nodes_seconds(s);
+    return worst_node ? s->worst_bytes_s : a_node_s(s, s->traffic.bytes);
 }
 
 static void print_samples(const char *what, struct sim_samples *x)
@@ -69,21 +62,20 @@ static void json_samples(const char *name, struct sim_samples *x)
            x->count);
 }
 
-static void json_rate(const struct sim *s, const char *name, uint64_t sum, uint64_t worst,
+static void json_rate(const struct sim *s, const char *name, uint64_t sum, double worst_s,
                       const uint64_t by_class[GOSSIP_CLASSES])
 {
     static const char *const classes[GOSSIP_CLASSES] = {"probe", "rumour", "sync", "join", "swarm"};
-    printf(",\"%s\":{\"mean\":%.1f,\"worst\":%.1f,\"by_class\":{", name,
-           (double)sum / nodes_seconds(s), (double)worst / seconds(s));
+    printf(",\"%s\":{\"mean\":%.1f,\"worst\":%.1f,\"by_class\":{", name, a_node_s(s, sum), worst_s);
     for (size_t c = 0; c < GOSSIP_CLASSES; c++) {
-        printf("%s\"%s\":%.1f", c ? "," : "", classes[c], (double)by_class[c] / nodes_seconds(s));
+        printf("%s\"%s\":%.1f", c ? "," : "", classes[c], a_node_s(s, by_class[c]));
     }
     printf("}}");
 }
 
 void sim_report_json(struct sim *s, const struct sim_scenario *scenario)
 {
-    const struct sim_traffic *sum = &s->traffic_sum, *worst = &s->traffic_worst;
+    const struct sim_traffic *sum = &s->traffic;
     printf("{\"scenario\":\"%s\",\"nodes\":%zu,\"seed\":%llu,\"hours\":%.4f,\"violations\":%zu,"
            "\"trace\":\"%016llx\"",
            scenario->name, s->node_count, (unsigned long long)s->seed, (double)sim_ms(s) / 3.6e6,
@@ -96,8 +88,8 @@ void sim_report_json(struct sim *s, const struct sim_scenario *scenario)
     json_samples("heal_ms", &s->heal);
     printf(",\"false_out_ratio\":%.3g,\"false_out_samples\":%zu,\"false_out_worst_ms\":%llu",
            out_ratio(s), s->pairs_seen, (unsigned long long)s->out_worst_ms);
-    json_rate(s, "bytes_out_per_node_s", sum->bytes, worst->bytes, sum->class_bytes);
-    json_rate(s, "packets_out_per_node_s", sum->packets, worst->packets, sum->class_packets);
+    json_rate(s, "bytes_out_per_node_s", sum->bytes, s->worst_bytes_s, sum->class_bytes);
+    json_rate(s, "packets_out_per_node_s", sum->packets, s->worst_packets_s, sum->class_packets);
     printf(",\"peak_bytes_out_s\":%llu,\"copies_per_delivery\":%.2f",
            (unsigned long long)s->peak_bytes_s,
            s->changes_applied ? 1 + (double)s->changes_again / (double)s->changes_applied : 0);

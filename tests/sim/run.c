@@ -75,7 +75,7 @@ void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_opti
     if (s->traffic_end_us == 0) {
         sim_traffic_begin(s); /* all of it: what was sent is counted from 0 */
         memset(s->traffic_from, 0, s->node_count * sizeof(*s->traffic_from));
-        s->traffic_us = (uint64_t)SIM_START_MS * 1000 + 1000000;
+        s->traffic_us = (uint64_t)SIM_START_MS * 1000;
         sim_traffic_end(s);
     }
     sim_measure_sizes(s);

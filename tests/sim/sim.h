@@ -66,9 +66,10 @@ struct sim_link {
     uint64_t free_us; /* when what was queued will have left */
 };
 
-struct sim_traffic {
+struct sim_traffic {         /* of a node over all of its lives, or of all nodes */
     uint64_t packets, bytes; /* datagrams sent; payload without IP and UDP heads */
     uint64_t class_packets[GOSSIP_CLASSES], class_bytes[GOSSIP_CLASSES];
+    uint64_t lived_us; /* meanwhile */
 };
 
 struct sim_bucket { /* check.c: what was sent and has not leaked out */
@@ -90,10 +91,11 @@ struct sim_node {
     bool udp_blocked;           /* a host firewall: no datagram in or out */
     uint64_t stalled_until_us;
     bool leaving;
-    uint64_t started_us, ready_us;
+    uint64_t started_us, ready_us, ended_us;
     uint64_t fetched_bytes, fetched_sets; /* over HTTP, in this life */
+    uint64_t heard_bytes;                 /* in datagrams, likewise */
     struct sim_link link;
-    struct sim_traffic sent;  /* over all lives */
+    struct sim_traffic sent;  /* classes and time are those of lives that are over */
     struct gossip_stats life; /* last looked at */
     struct sim_keys held;     /* announced now; survives restarts, like a disk */
     struct sim_keys ever;     /* announced at any time */
@@ -142,14 +144,15 @@ struct sim {
     /* measured */
     uint64_t traffic_us, traffic_end_us; /* the window; 0: all of it */
     struct sim_traffic *traffic_from;
-    struct sim_traffic traffic_sum, traffic_worst;
-    uint64_t traffic_node_us;
+    struct sim_traffic traffic;
+    double worst_packets_s, worst_bytes_s;        /* of those that lived for half of it */
     uint64_t join_bytes, index_bytes, core_bytes; /* the worst node's */
     uint64_t peak_bytes_s; /* of any node, over half a second or so; without cold rollouts */
     uint64_t changes_applied, changes_again; /* by all nodes that run in the end, in their lives */
     uint32_t rumours_max, behind_max, fetches_max;
     uint64_t fetched_sets, fetched_bytes, served_busy;
-    uint64_t core_cpu_ns, node_us; /* spent in cores; lived by nodes */
+    uint64_t core_cpu_ns; /* spent in cores */
+    size_t ids;           /* that nodes ever had */
 
     struct sim_taken *taken; /* NULL: nobody minds what is transferred */
     struct rollout *rollout; /* NULL: nobody pulls anything */
@@ -207,6 +210,7 @@ struct sim_item {
     uint8_t *bytes;             /* owned when outside `packet` */
     size_t len;
     struct gossip_addr from; /* PACKET */
+    bool stolen;             /* and nobody lives there */
     uint8_t packet[];
 };
 
@@ -233,7 +237,7 @@ void sim_check_done(struct sim *s);
 void sim_check_index(struct sim *s, struct sim_node *n, const char *when);
 /* All running nodes of each group know exactly the running nodes of it, and their exact sets. */
 void sim_check_views_equal(struct sim *s, const char *when);
-/* No node believes a key of somebody who never announced it. */
+/* No node believes a key of somebody who never announced it. sim_check_index looks for that too. */
 void sim_check_attribution(struct sim *s);
 bool sim_views_equal(struct sim *s);
 
@@ -250,7 +254,8 @@ void sim_measure_heal(struct sim *s, uint64_t limit_ms, const char *when);
 bool sim_finds(struct sim *s, size_t node, uint64_t key, uint64_t holder_id);
 void sim_sample(struct sim_samples *samples, uint64_t ms);
 uint32_t sim_permille(struct sim_samples *samples, unsigned permille);
-/* What nodes that run all along send between the two. */
+/* What nodes send between the two. */
+struct sim_traffic sim_sent_by(const struct sim *s, const struct sim_node *n);
 void sim_traffic_begin(struct sim *s);
 void sim_traffic_end(struct sim *s);
 /* Looks at every node's size and queues now. */
@@ -317,6 +322,7 @@ struct sim_options {
     size_t nodes;     /* 0: as many as the scenario has */
     double hours;     /* to live on; 0: no longer than the story takes */
     bool json;
+    bool quiet; /* prints nothing */
 };
 struct sim_result {
     size_t violations;

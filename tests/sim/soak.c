@@ -83,7 +83,9 @@ int sim_soak(const struct sim_options *options, uint64_t first, uint64_t last)
         sim_run_scenario(scenario, &o, seed, &result);
         node_hours += result.node_hours;
         violations += result.violations;
-        printf("soak: seeds %llu-%llu, %.1f node-hours, %zu violations\n",
+        printf(o.json ? "{\"first_seed\":%llu,\"last_seed\":%llu,\"node_hours\":%.1f,"
+                        "\"violations\":%zu}\n"
+                      : "soak: seeds %llu-%llu, %.1f node-hours, %zu violations\n",
                (unsigned long long)first, (unsigned long long)seed, node_hours, violations);
         fflush(stdout);
     }

@@ -11,6 +11,7 @@
 
 #define ATTRIBUTIONS 200000 /* look-ups of one check */
 #define LOOKED_UP 20000     /* and of one whether all is found, nodes by nodes */
+#define OWNERS_OF 4         /* one key in so many is looked for at its owners */
 #define WALKED_NODES 24     /* where views are to be equal, the index of so many is walked */
 
 /* --- the index of one node, against its own records --- */
@@ -20,8 +21,26 @@ struct column { /* what the index names one slot for */
     uint32_t count;
 };
 
-static void sum_columns(const struct gossip *g, struct column *columns, uint16_t *slots)
+/* 3: no key is attributed to an owner that never announced it: some of the keys, others each time.
+ */
+static void check_owners(struct sim *s, const struct sim_node *n, uint64_t key,
+                         const uint16_t *slots, size_t count)
 {
+    for (size_t i = 0; i < count; i++) {
+        const struct gossip_member *m = n->core->members.by_slot[slots[i]];
+        const struct sim_node *owner = m ? sim_node_of(s, m->id) : NULL;
+        if (owner && m->set_boot == gossip_identity(owner->core).boot_ms &&
+            !sim_keys_has(&owner->ever, key)) {
+            sim_violation(s, "node %u has in its index what node %u never announced", n->number,
+                          owner->number);
+        }
+    }
+}
+
+static void sum_columns(struct sim *s, const struct sim_node *n, struct column *columns,
+                        uint16_t *slots)
+{
+    const struct gossip *g = n->core;
     struct gossip_index_scan scan = {0};
     uint64_t key;
     int got;
@@ -29,6 +48,9 @@ static void sum_columns(const struct gossip *g, struct column *columns, uint16_t
     while ((got = gossip_index_scan_next(g->index, &scan, &key)) >= 0) {
         size_t count = got ? gossip_index_scan_all(&scan, slots) : 0;
         uint64_t hash = gossip_mix(key);
+        if ((hash ^ s->now_us >> 10) % OWNERS_OF == 0) {
+            check_owners(s, n, key, slots, count);
+        }
         for (size_t i = 0; i < count; i++) {
             CHECK(slots[i] < g->members.slots);
             columns[slots[i]].hash ^= hash;
@@ -45,7 +67,7 @@ void sim_check_index(struct sim *s, struct sim_node *n, const char *when)
     struct column *columns = calloc(g->members.slots, sizeof(*columns));
     uint16_t *slots = calloc(g->members.slots, sizeof(*slots));
     CHECK(columns && slots);
-    sum_columns(g, columns, slots);
+    sum_columns(s, n, columns, slots);
     for (size_t slot = 0; slot < g->members.slots; slot++) {
         const struct gossip_member *m = g->members.by_slot[slot];
         uint64_t hash = m ? m->set_hash : 0;

@@ -135,13 +135,15 @@ void sim_event(struct sim *s, size_t node, struct gossip_event *event)
         sim_rollout_answer(s, node, &s->effects.answers[i]);
     }
     if (s->effects.persist) {
+        s->ids += gossip_identity(n->core).id != n->id;
         n->id = gossip_identity(n->core).id;
         n->boot = gossip_identity(n->core).boot_ms;
         note_ids(s);
     }
     if (!n->ready_us && gossip_is_ready(n->core)) {
         n->ready_us = s->now_us;
-        s->join_bytes = n->fetched_bytes > s->join_bytes ? n->fetched_bytes : s->join_bytes;
+        uint64_t bytes = n->fetched_bytes + n->heard_bytes;
+        s->join_bytes = bytes > s->join_bytes ? bytes : s->join_bytes;
     }
     arm(s, n, s->effects.wake_at_ms);
     sim_check_step(s, n);
@@ -176,6 +178,20 @@ static void fetched(struct sim *s, struct sim_item *item)
     sim_event(s, item->node, &event);
 }
 
+/* 7: an address at which nobody has proved to be gets at most three times what it seemed to send.
+ */
+static void check_amplified(struct sim *s, const struct sim_item *item)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; item->stolen && i < s->effects.send_count; i++) {
+        bool back = gossip_addr_equal(&s->effects.sends[i].to, &item->from);
+        bytes += back ? s->effects.sends[i].len : 0;
+    }
+    if (bytes > 3 * item->len) {
+        sim_violation(s, "node %u answered %zu bytes with %zu", item->node, item->len, bytes);
+    }
+}
+
 /* Gives the item back when its node does not run right now: its socket keeps it. */
 static bool happen(struct sim *s, struct sim_item *item)
 {
@@ -203,7 +219,9 @@ static bool happen(struct sim *s, struct sim_item *item)
         event.packet.from = item->from;
         event.packet.bytes = item->bytes;
         event.packet.len = item->len;
+        n->heard_bytes += item->len;
         sim_event(s, item->node, &event);
+        check_amplified(s, item);
     } else if (item->kind == SIM_TIMER && s->now_us >= n->wake_us) {
         sim_event(s, item->node, &event);
     } else if (item->kind == SIM_FETCHED) {
@@ -287,6 +305,7 @@ static void be_born(struct sim *s, struct sim_node *n)
         uint64_t random = sim_random(s);
         n->id = gossip_id_make(n->label, (uint8_t *)&random, sizeof(random));
         n->boot = 0;
+        s->ids++;
     }
     n->boot = n->boot + 1 > wall_ms ? n->boot + 1 : wall_ms;
     struct gossip_config config = {.label = n->label,
@@ -318,7 +337,7 @@ void sim_start(struct sim *s, size_t node, size_t seeds)
     n->places = 0;
     n->stalled_until_us = 0;
     n->leaving = false;
-    n->fetched_bytes = n->fetched_sets = 0;
+    n->fetched_bytes = n->fetched_sets = n->heard_bytes = 0;
     n->life = (struct gossip_stats){0};
     if (n->seen) {
         memset(n->seen, 0, n->seen_capacity * sizeof(*n->seen));
@@ -346,7 +365,8 @@ void sim_start_all(struct sim *s)
 void sim_kill(struct sim *s, size_t node)
 {
     struct sim_node *n = &s->nodes[node];
-    s->node_us += s->now_us - n->started_us;
+    n->sent = sim_sent_by(s, n);
+    n->ended_us = s->now_us;
     gossip_free(n->core);
     n->core = NULL;
 }
