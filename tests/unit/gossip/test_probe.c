@@ -1,5 +1,5 @@
 /* test_probe.c - how long a ping is given: by how many of the first tries go unanswered, and by how
- * well this node itself runs. */
+ * well this node itself runs; and what goes out with pings and besides. */
 #include "town.h"
 
 #include "gossip/state.h"
@@ -150,9 +150,99 @@ static void in_a_rush_nothing_is_told_more_often_than_without_loss(void **state)
     town_done(&t);
 }
 
+static void a_members_news_is_written_once_into_a_packet(void **state)
+{
+    (void)state;
+    struct gossip_packet p;
+    struct gossip_reader r, fields;
+    uint8_t type;
+    settle(3);
+    struct gossip *g = t.core[0];
+    struct gossip_member *m = gossip_members_get(&g->members, house_id(1));
+    while (g->rumour_count > 0) {
+        town_run(&t, 100);
+    }
+    gossip_pass_on(g, m);
+    gossip_packet_begin(&p, GOSSIP_CLASS_RUMOUR);
+    assert_int_equal(gossip_packet_fill(g, &p, sizeof(p.body), 3), 1);
+    assert_int_equal(m->rumour_sent, 3); /* as many as hear of it */
+    gossip_reader_init(&r, p.body, p.w.len);
+    assert_int_equal(gossip_read_message(&r, &type, &fields), 1);
+    assert_int_equal(type, GOSSIP_MSG_ALIVE);
+    assert_int_equal(gossip_read_message(&r, &type, &fields), 0);
+    town_done(&t);
+}
+
+/* Answers to pings are never held back; but they carry nothing more, questions that can be asked
+ * again go unanswered, and two seconds later all is paid. */
+static void in_debt_a_node_answers_pings_and_little_else(void **state)
+{
+    (void)state;
+    settle(2);
+    struct gossip *g = t.core[0];
+    struct gossip_member *m = gossip_members_get(&g->members, house_id(1));
+    struct gossip_ping ping = {.target = house_id(0), .nonce = 7};
+    struct gossip_addr from = house_addr(1);
+    uint8_t sum[1 + (8 << GOSSIP_BUCKET_BITS_MIN)] = {GOSSIP_BUCKET_BITS_MIN};
+    struct gossip_reader r;
+    g->effects = &t.effects;
+    gossip_pass_on(g, m);
+    g->tokens = -LIMIT_GOSSIP_BUCKET_BYTES / 2 + 10;
+    t.effects.send_count = 0;
+    for (unsigned i = 0; i < 5; i++) {
+        gossip_hear_ping(g, &ping, m, &from, 64);
+        assert_int_equal(t.effects.send_count, i + 1);
+        assert_int_equal(m->rumour_sent, 0);
+        assert_int_equal(g->tokens, -LIMIT_GOSSIP_BUCKET_BYTES / 2);
+    }
+    uint64_t held_back = town_stats(&t, 0).drop_rate;
+    gossip_reader_init(&r, sum, sizeof(sum));
+    gossip_hear_sum(g, &r, &from);
+    assert_int_equal(t.effects.send_count, 5);
+    assert_int_equal(town_stats(&t, 0).drop_rate, held_back + 1);
+    t.effects.send_count = 0;
+    town_run(&t, 2100);
+    assert_true(g->tokens > 0 && m->rumour_sent > 0);
+    town_done(&t);
+}
+
+/* Asked to ask, it says in time that there is no answer yet, and passes on one that comes after. */
+static void a_late_answer_follows_a_nack(void **state)
+{
+    (void)state;
+    settle(3);
+    struct gossip *g = t.core[0];
+    struct gossip_ping_req req = {.target = house_id(2), .addr = house_addr(2), .nonce = 99};
+    struct gossip_addr asker = house_addr(1), target = house_addr(2);
+    uint64_t asked_ms = t.now_ms;
+    t.cut[2] = true;
+    g->effects = &t.effects;
+    gossip_hear_ping_req(g, &req, &asker);
+    assert_int_equal(g->relayed_open, 1);
+    struct gossip_relayed *relayed = &g->relayed[0];
+    struct gossip_ack ack = {.nonce = relayed->nonce};
+    while (relayed->nack_ms != GOSSIP_NEVER_MS) {
+        assert_true(t.now_ms - asked_ms < 200);
+        town_run(&t, 1);
+    }
+    assert_int_equal(g->relayed_open, 1);
+    g->effects = &t.effects;
+    t.effects.send_count = 0;
+    gossip_hear_ack(g, &ack, house_id(2), &target);
+    assert_int_equal(t.effects.send_count, 1);
+    assert_true(gossip_addr_equal(&t.effects.sends[0].to, &asker));
+    assert_int_equal(g->relayed_open, 0);
+    gossip_hear_ack(g, &ack, house_id(2), &target); /* once */
+    assert_int_equal(t.effects.send_count, 1);
+    town_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_members_news_is_written_once_into_a_packet),
+        cmocka_unit_test(in_debt_a_node_answers_pings_and_little_else),
+        cmocka_unit_test(a_late_answer_follows_a_nack),
         cmocka_unit_test(the_more_is_lost_the_longer_a_ping_is_given_and_the_more_copies_go_out),
         cmocka_unit_test(in_a_rush_nothing_is_told_more_often_than_without_loss),
         cmocka_unit_test(who_runs_late_gives_others_longer_and_its_round_does_not_count),

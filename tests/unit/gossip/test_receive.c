@@ -292,9 +292,93 @@ static void who_is_said_to_be_gone_is_heard_when_it_proves_to_live_and_not_befor
     town_done(&t);
 }
 
+static size_t bytes_to(const struct gossip_addr *to)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < t.letter_count; i++) {
+        bytes += gossip_addr_equal(&t.letters[i].to, to) ? t.letters[i].len : 0;
+    }
+    return bytes;
+}
+
+/* A packet of a member whose source is somebody else's address: all that goes there together, the
+ * answer, news along with it and an accusation, is at most three times as much. */
+static void whoever_a_members_packet_seems_to_come_from_is_not_flooded(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    struct gossip_writer w;
+    struct gossip_ping ping = {.target = house_id(0), .nonce = 3};
+    meet();
+    struct gossip *g = t.core[0];
+    g->effects = &t.effects;
+    for (size_t i = 0; i < 20; i++) {
+        town_introduce(g, i);
+    }
+    gossip_suspect(g, gossip_members_get(&g->members, house_id(1)), house_id(0));
+    for (size_t kind = 0; kind < 2; kind++) {
+        gossip_writer_init(&w, bytes, sizeof(bytes));
+        if (kind == 1) { /* which accuses it, so that it has something to say to that, too */
+            gossip_accusation_write(&w, GOSSIP_MSG_SUSPECT,
+                                    &(struct gossip_accusation){.id = house_id(0),
+                                                                .boot = g->me->boot,
+                                                                .incarnation = g->me->incarnation,
+                                                                .from = house_id(1)});
+        }
+        gossip_ping_write(&w, &ping);
+        struct letter l = written_by(t.core[1]->seal, &w, 77);
+        t.letter_count = 0;
+        t.now_ms += 2000; /* accusations are repeated by then */
+        town_hear(&t, 0, &l);
+        assert_int_equal(town_stats(&t, 0).elsewhere, kind + 1);
+        assert_in_range(bytes_to(&l.from), 1, 3 * (size_t)l.len);
+    }
+    /* From its own address it gets all of it. */
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    gossip_ping_write(&w, &ping);
+    struct letter l = written_by(t.core[1]->seal, &w, 1);
+    t.letter_count = 0;
+    t.now_ms += 2000;
+    town_hear(&t, 0, &l);
+    assert_true(bytes_to(&l.from) > 3 * (size_t)l.len);
+    assert_int_equal(town_stats(&t, 0).elsewhere, 2);
+    town_done(&t);
+}
+
+static void so_many_strangers_a_second_are_challenged_and_the_bucket_does_not_pay(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    struct gossip_writer w;
+    struct gossip_ping ping = {.nonce = 1};
+    struct gossip_seal *seal;
+    meet();
+    struct gossip_stats before = town_stats(&t, 0);
+    int64_t tokens = t.core[0]->tokens;
+    assert_int_equal(gossip_seal_new("town", NULL, 0, &seal), 0);
+    for (unsigned i = 0; i < LIMIT_GOSSIP_CHALLENGES_PER_S + 500; i++) {
+        struct gossip_sender sender = mallory;
+        sender.id += i;
+        assert_int_equal(gossip_seal_set_sender(seal, &sender), 0);
+        gossip_writer_init(&w, bytes, sizeof(bytes));
+        gossip_ping_write(&w, &ping);
+        struct letter l = written_by(seal, &w, 5);
+        t.letter_count = 0;
+        town_hear(&t, 0, &l);
+    }
+    struct gossip_stats after = town_stats(&t, 0);
+    assert_int_equal(after.challenged - before.challenged, LIMIT_GOSSIP_CHALLENGES_PER_S);
+    assert_int_equal(after.drop_strangers - before.drop_strangers, 500);
+    assert_int_equal(t.core[0]->tokens, tokens);
+    gossip_seal_free(seal);
+    town_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whoever_a_members_packet_seems_to_come_from_is_not_flooded),
+        cmocka_unit_test(so_many_strangers_a_second_are_challenged_and_the_bucket_does_not_pay),
         cmocka_unit_test(who_is_said_to_be_gone_is_heard_when_it_proves_to_live_and_not_before),
         cmocka_unit_test(a_packet_heard_twice_counts_once),
         cmocka_unit_test(noise_is_counted_by_kind_and_never_answered),
