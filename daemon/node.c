@@ -206,7 +206,9 @@ static int node_start_cluster(struct node *n, struct error *err)
         .advertise = (const char *const *)o->advertise_addrs.items,
         .advertise_count = o->advertise_addrs.count,
         .pod_ips = pod_ips && *pod_ips ? pod_ips : getenv("POD_IP"),
-        .node_name = o->node_name || !node_ip || !*node_ip ? o->node_name : node_ip,
+        .node_name = o->node_name          ? o->node_name
+                     : node_ip && *node_ip ? node_ip
+                                           : NULL,
         .bootstrap = {.targets = targets},
         .authorization = node_authorization,
         .member_up = node_member_up,

@@ -41,7 +41,7 @@ if [ ! -e "$cross/$suite" ]; then
     echo "cross: making a Debian root, $suite" >&2
     rm -rf "$root"
     nice debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$cross/debootstrap.log" 2>&1 ||
-        fail "$cross/debootstrap.log" 75
+        fail "$cross/debootstrap.log" "$(sh deps/fetch_status.sh "$cross/debootstrap.log")"
     touch "$cross/$suite"
 fi
 
@@ -50,11 +50,11 @@ if [ "$(cat "$out/packages" 2>/dev/null)" != "$packages" ]; then
     echo "cross: installing packages for $debian into it" >&2
     # shellcheck disable=SC2086 # a list of words
     {
-        chroot "$root" dpkg --add-architecture "$debian"
-        chroot "$root" apt-get update
-        DEBIAN_FRONTEND=noninteractive LC_ALL=C nice chroot "$root" \
-            apt-get install -y --no-install-recommends $packages
-    } >"$out/apt.log" 2>&1 || fail "$out/apt.log" 75
+        chroot "$root" dpkg --add-architecture "$debian" &&
+            chroot "$root" apt-get update &&
+            DEBIAN_FRONTEND=noninteractive LC_ALL=C nice chroot "$root" \
+                apt-get install -y --no-install-recommends $packages
+    } >"$out/apt.log" 2>&1 || fail "$out/apt.log" "$(sh deps/fetch_status.sh "$out/apt.log")"
     echo "$packages" >"$out/packages"
 fi
 
@@ -62,7 +62,7 @@ fi
 # own. The mounts are in a name space of their own, and end with it.
 inside() {
     # shellcheck disable=SC2016 # the shell inside is meant
-    unshare --mount --net --pid --fork sh -euc '
+    unshare --mount --net --pid --fork --kill-child sh -euc '
         root=$1 top=$2 out=$3
         shift 3
         mkdir -p "$root/src" "$root/out"

@@ -35,7 +35,7 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
 suite=$(echo "$base" | sed 's/.*:\([a-z]*\)-slim$/\1/')
 mkdir -p "$out"
-rm -f "$out/$name.tar" "$out/$name-zstd.tar" "$out/$name.spdx.json" "$out/$name-again.tar"
+rm -f "$out/new.tar" "$out/$name.tar" "$out/$name-zstd.tar" "$out/$name.spdx.json" "$out/$name-again.tar"
 
 # A store of its own, and no mounts in it: nothing of this machine's containers is touched.
 images() {
@@ -47,7 +47,7 @@ if ! images inspect --type image "$base" >/dev/null 2>&1; then
     rm -rf "$out/base"
     nice debootstrap --variant=minbase "$suite" "$out/base" "$mirror" >"$out/debootstrap.log" 2>&1 || {
         tail -5 "$out/debootstrap.log" >&2
-        exit 75
+        exit "$(sh deps/fetch_status.sh "$out/debootstrap.log")"
     }
     rm -rf "$out/base/var/cache/apt/archives" "$out/base/var/lib/apt/lists"
     container=$(images from scratch)
@@ -69,18 +69,19 @@ build() { # TAG LOG
         --build-arg "BUILDPLATFORM=linux/$(dpkg --print-architecture | sed s/armhf/arm/)" \
         -t "$1" . >"$2" 2>&1 || {
         tail -20 "$2" >&2
-        ! grep -Eq '^E: (Failed|Unable) to fetch' "$2" || exit 75
-        exit 1
+        exit "$(sh deps/fetch_status.sh "$2")"
     }
 }
 
 build "$tag" "$out/$name.log"
 if [ -n "$twice" ]; then
     build "$name:again" "$out/$name-again.log"
-    images push -q "$name:again" "oci-archive:$out/$name-again.tar:$name:again"
+    images push -q "$name:again" "oci-archive:$out/new.tar:$name:again"
+    mv "$out/new.tar" "$out/$name-again.tar"
     images rmi "$name:again" >/dev/null
 fi
-images push -q "$tag" "oci-archive:$out/$name.tar:$tag"
+images push -q "$tag" "oci-archive:$out/new.tar:$tag"
+mv "$out/new.tar" "$out/$name.tar"
 images rmi --prune >/dev/null # what had the tag before
 nice /usr/bin/python3 deps/zstd.py "$out/$name.tar" "$out/$name-zstd.tar"
 /usr/bin/python3 deps/sbom.py "$out/$name.tar" >"$out/$name.spdx.json"

@@ -104,6 +104,7 @@ void copy_checks_done(struct copy_checks *s)
     LIST_EACH_SAFE (link, &s->waiting) {
         check_end(CONTAINER_OF(link, struct copy_check, link), -ECANCELED);
     }
+    s->waiting_count = 0;
     if (s->running) {
         struct copy_check *c = s->running;
         s->running = NULL;

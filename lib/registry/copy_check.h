@@ -1,8 +1,8 @@
 /* copy_check.h - whether files' bytes are those of a digest. Private to registry/.
  *
  * The hash is taken on the thread pool, from the file's first byte to its last, wherever the
- * descriptor stands: one file at a time, so that others have their turn there too, and
- * LIMIT_DOUBT_CHECKS waiting. */
+ * descriptor stands: one file at a time of each queue, so that others have their turn there too,
+ * and LIMIT_DOUBT_CHECKS waiting in it. */
 #pragma once
 
 #include "base/list.h"

@@ -16,7 +16,7 @@
 #define OUT_MAX_MS 5000
 #define GONE_US 200000000
 #define STATS_EVERY_US 500000
-/* The core's bucket, which answers may overdraw by a quarter, and challenges beside it. */
+/* The core's bucket, and what pings and their answers overdraw it by; and challenges beside it. */
 #define BURST_BYTES_MAX (LIMIT_GOSSIP_BUCKET_BYTES * 5 / 4 + LIMIT_GOSSIP_CHALLENGES_PER_S * 64)
 #define INDEX_EVERY_US 600000000 /* a walk over all of it */
 
@@ -199,6 +199,20 @@ static void check_stats(struct sim *s, struct sim_node *n)
                       stats->fetches_open);
     }
     check_bucket(s, n);
+}
+
+/* 7: an address at which nobody has proved to be gets at most three times what it seemed to send.
+ */
+void sim_check_amplified(struct sim *s, const struct sim_item *item)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; item->stolen && i < s->effects.send_count; i++) {
+        bool back = gossip_addr_equal(&s->effects.sends[i].to, &item->from);
+        bytes += back ? s->effects.sends[i].len : 0;
+    }
+    if (bytes > 3 * item->len) {
+        sim_violation(s, "node %u answered %zu bytes with %zu", item->node, item->len, bytes);
+    }
 }
 
 /* A few members at each step, in turn: all of them each time would be most of the run. */

@@ -39,7 +39,9 @@ static size_t run_twice(const struct sim_scenario *scenario, const struct sim_op
     sim_run_scenario(scenario, o, seed, &first);
     sim_run_scenario(scenario, o, seed, &second);
     if (first.trace != second.trace) {
-        printf("FAIL %s: the same seed gave two traces\n", scenario->name);
+        printf(
+            "FAIL %s: the same seed gave two traces; again: build/sim --scenario %s --seed %llu\n",
+            scenario->name, scenario->name, (unsigned long long)seed);
         return 1;
     }
     return first.violations + second.violations;
@@ -61,7 +63,7 @@ static size_t run_all_of(const struct sim_options *o, uint64_t seed)
     for (size_t t = 0; sim_tables[t]; t++) {
         for (const struct sim_scenario *x = sim_tables[t]; x->name; x++) {
             struct sim_result result = {0};
-            if (strcmp(x->name, "bad-network") == 0) {
+            if (strcmp(x->name, "bad-network") == 0 || strcmp(x->name, "life") == 0) {
                 violations += run_twice(x, o, seed);
             } else if (!x->only_by_name) {
                 sim_run_scenario(x, o, seed, &result);
@@ -83,6 +85,9 @@ static int run(const struct arguments *a)
         struct sim_result result = {0};
         if (scenario) {
             sim_run_scenario(scenario, &a->run, seed, &result);
+            if (result.violations > 0 && seed == a->last_seed && violations == 0) {
+                sim_tell_smaller(scenario, &a->run, seed);
+            }
         } else {
             result.violations = run_all_of(&a->run, seed);
         }

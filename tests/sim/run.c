@@ -42,13 +42,9 @@ static void note_running(const struct sim_scenario *scenario, const struct sim *
 #endif
 }
 
-const struct sim_scenario *const sim_tables[] = {sim_story_scenarios,
-                                                 sim_trouble_scenarios,
-                                                 sim_life_scenarios,
-                                                 sim_scale_scenarios,
-                                                 sim_daemon_scenarios,
-                                                 sim_rollout_scenarios,
-                                                 NULL};
+const struct sim_scenario *const sim_tables[] = {
+    sim_story_scenarios,  sim_trouble_scenarios, sim_life_scenarios,   sim_scale_scenarios,
+    sim_daemon_scenarios, sim_rollout_scenarios, sim_broken_scenarios, NULL};
 
 const struct sim_scenario *sim_scenario_find(const char *name)
 {
@@ -85,8 +81,6 @@ void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_opti
     }
     *ret_result = (struct sim_result){
         .violations = s->violations, .trace = s->trace, .node_hours = sim_node_seconds(s) / 3600};
-    free(s->visibility_last.ms);
-    free(s->exclusion_last.ms);
     sim_done(s);
     free(s);
 }

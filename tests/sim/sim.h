@@ -11,7 +11,8 @@
  *     measure.c    how long things took
  *     report.c     what main.c prints
  *     goals.c      how long they may take, and how much
- *     run.c, soak.c   one scenario from seed to report; ever more of them
+ *     run.c, soak.c, smaller.c   one scenario from seed to report; ever more of them; of one that
+ *                  failed, less and less
  *     scenarios.c, trouble.c, life.c, scale.c, rolling.c, daemons.c
  *                  what happens to clusters; stories.c is what they share
  *     rollout*.c   content nobody has, pulled by all at once
@@ -230,6 +231,8 @@ void sim_cut(struct sim *s, size_t from, size_t to);
 __attribute__((format(printf, 2, 3))) void sim_violation(struct sim *s, const char *format, ...);
 void sim_check_step(struct sim *s, struct sim_node *n); /* cheap, after every step */
 bool sim_same_cluster(const struct sim_node *a, const struct sim_node *b); /* and connected */
+/* After the step in which a packet was heard. */
+void sim_check_amplified(struct sim *s, const struct sim_item *item);
 void sim_check_done(struct sim *s);
 
 /* --- views.c --- */
@@ -322,7 +325,6 @@ struct sim_options {
     size_t nodes;     /* 0: as many as the scenario has */
     double hours;     /* to live on; 0: no longer than the story takes */
     bool json;
-    bool quiet; /* prints nothing */
 };
 struct sim_result {
     size_t violations;
@@ -334,11 +336,17 @@ const struct sim_scenario *sim_scenario_find(const char *name); /* NULL: none */
 void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_options *o,
                       uint64_t seed, struct sim_result *ret_result);
 
+/* --- smaller.c --- */
+/* Prints the command of the smallest run of that scenario and seed that still fails. */
+void sim_tell_smaller(const struct sim_scenario *scenario, const struct sim_options *options,
+                      uint64_t seed);
+extern const struct sim_scenario sim_broken_scenarios[];
+
 /* --- soak.c --- */
 /* Runs what the plan has for each seed; prints the sums after each. The exit status. */
 int sim_soak(const struct sim_options *options, uint64_t first, uint64_t last);
 
 /* --- bench.c --- */
 /* A core with `nodes` members of `keys` digests each; prints its memory, what a snapshot of it
- * costs, and look-up times. The exit status. */
+ * costs, and look-up times. The exit status: 1 when it weighs more than is its goal. */
 int sim_bench(size_t nodes, size_t keys, uint64_t seed, bool json);

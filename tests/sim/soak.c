@@ -36,7 +36,7 @@ static const struct {
     {"loss1", 20, 24},
     {"life", 40, 6},
     {"mass-restart", 24, 20},
-    {"zone-partition", 18, 24},
+    {"zone-partition-10min", 18, 24},
     {"zone-loss", 18, 24},
     {"crash-lossy", 16, 24},
     {"life", 3, 100},

@@ -49,9 +49,14 @@ static void run_bursts(struct sim *s, unsigned good_mean_ms)
     sim_settle(s);
 }
 
+static void run_burst_loss1(struct sim *s)
+{
+    run_bursts(s, 36000); /* on average 1 % of all datagrams */
+}
+
 static void run_burst_loss(struct sim *s)
 {
-    run_bursts(s, 7000); /* on average 5 % of all datagrams */
+    run_bursts(s, 7000); /* and 5 % */
 }
 
 static void run_burst_loss30(struct sim *s)
@@ -150,8 +155,8 @@ static void run_partition_25h(struct sim *s)
 
 /* --- many at once --- */
 
-/* A third of the nodes, a zone, is away for half a minute: cut off, not stopped. */
-static void run_zone_partition(struct sim *s)
+/* A third of the nodes, a zone, is cut off, not stopped. */
+static void run_zone_away(struct sim *s, uint64_t ms)
 {
     sim_start_with_content(s, 20);
     sim_run(s, 5000);
@@ -159,11 +164,26 @@ static void run_zone_partition(struct sim *s)
         s->nodes[i].group = i % 3 == 0;
     }
     s->calm_us = s->now_us;
-    sim_run(s, 30000);
+    sim_run(s, ms);
     sim_split(s, 1);
     sim_measure_heal(s, 60000, "the zone is back");
     sim_announce_some(s, 5, SIM_VISIBLE_MS);
     sim_settle(s);
+}
+
+static void run_zone_partition_10s(struct sim *s)
+{
+    run_zone_away(s, 10000);
+}
+
+static void run_zone_partition_10min(struct sim *s)
+{
+    run_zone_away(s, 600000);
+}
+
+static void run_zone_partition_25h(struct sim *s)
+{
+    run_zone_away(s, 25 * 3600 * UINT64_C(1000));
 }
 
 /* A third of the nodes loses power, and comes back a minute later. */
@@ -316,6 +336,8 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"loss1", "1 % loss", 30, run_loss1, false},
     {"loss5", "5 % loss", 30, run_loss5, false},
     {"loss30", "30 % loss", 30, run_loss30, false},
+    {"burst-loss1", "links that lose nearly all for 200 ms, every 36 s", 30, run_burst_loss1,
+     false},
     {"burst-loss", "links that lose nearly all for 200 ms, every 7 s", 30, run_burst_loss, false},
     {"burst-loss30", "the same every second", 30, run_burst_loss30, false},
     {"narrow", "uplinks of 32 kB/s", 30, run_narrow, false},
@@ -327,7 +349,10 @@ const struct sim_scenario sim_trouble_scenarios[] = {
     {"partition-25h", "two halves for longer than tombstones live", 4, run_partition_25h, false},
     {"udp-blocked", "some nodes hear nothing but TCP", 20, paths_run_udp_blocked, false},
     {"udp-blocked-all", "nobody hears anything but TCP", 12, paths_run_udp_blocked_all, false},
-    {"zone-partition", "a third is cut off for 30 s", 18, run_zone_partition, false},
+    {"zone-partition-10s", "a third is cut off for 10 s", 18, run_zone_partition_10s, false},
+    {"zone-partition-10min", "for 10 min", 18, run_zone_partition_10min, false},
+    {"zone-partition-25h", "for longer than the dead are remembered", 6, run_zone_partition_25h,
+     true},
     {"zone-loss", "a third loses power, and comes back", 18, run_zone_loss, false},
     {"mass-restart", "all lose power and start within 2 s", 24, run_mass_restart, false},
     {"many-join", "half as many again join at once", 30, run_many_join, false},

@@ -178,20 +178,6 @@ static void fetched(struct sim *s, struct sim_item *item)
     sim_event(s, item->node, &event);
 }
 
-/* 7: an address at which nobody has proved to be gets at most three times what it seemed to send.
- */
-static void check_amplified(struct sim *s, const struct sim_item *item)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; item->stolen && i < s->effects.send_count; i++) {
-        bool back = gossip_addr_equal(&s->effects.sends[i].to, &item->from);
-        bytes += back ? s->effects.sends[i].len : 0;
-    }
-    if (bytes > 3 * item->len) {
-        sim_violation(s, "node %u answered %zu bytes with %zu", item->node, item->len, bytes);
-    }
-}
-
 /* Gives the item back when its node does not run right now: its socket keeps it. */
 static bool happen(struct sim *s, struct sim_item *item)
 {
@@ -221,7 +207,7 @@ static bool happen(struct sim *s, struct sim_item *item)
         event.packet.len = item->len;
         n->heard_bytes += item->len;
         sim_event(s, item->node, &event);
-        check_amplified(s, item);
+        sim_check_amplified(s, item);
     } else if (item->kind == SIM_TIMER && s->now_us >= n->wake_us) {
         sim_event(s, item->node, &event);
     } else if (item->kind == SIM_FETCHED) {
@@ -292,6 +278,8 @@ void sim_done(struct sim *s)
     free(s->heap);
     free(s->visibility.ms);
     free(s->exclusion.ms);
+    free(s->visibility_last.ms);
+    free(s->exclusion_last.ms);
     free(s->join.ms);
     free(s->heal.ms);
     gossip_effects_done(&s->effects);
