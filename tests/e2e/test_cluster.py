@@ -10,6 +10,7 @@ from support import untimed
 # A machine that does other things beside it is late now and then; a protocol that does not work
 # misses these by seconds.
 SLACK_MS = 1000
+MEDIAN_SLACK_MS = 300  # of many announcements
 TIMES_AS_LONG = 1.5
 
 pytestmark = pytest.mark.timed
@@ -22,7 +23,8 @@ def assert_as_simulated(part, loss, measured):
         if untimed():
             continue
         for share in ("p50", "max"):
-            allowed = row["simulated_ms"][share] * TIMES_AS_LONG + SLACK_MS
+            slack_ms = MEDIAN_SLACK_MS if (part, share) == ("announce", "p50") else SLACK_MS
+            allowed = row["simulated_ms"][share] * TIMES_AS_LONG + slack_ms
             assert row["measured_ms"][share] <= allowed, (share, prediction.line(row))
 
 
@@ -64,5 +66,5 @@ def test_two_halves_become_one_again(lossy):
 def test_no_live_node_was_wrongly_taken_for_dead(daemons):
     if untimed():
         pytest.skip("a machine that stalls for seconds is not the protocol's fault")
-    # Four were killed by the tests above; the halves were never apart for long enough.
-    assert daemons.metric("spegel_gossip_deaths_total") <= 4 * (len(daemons.nodes) - 1)
+    # Besides those that the tests above killed; the halves were never apart for long enough.
+    assert daemons.unjust_deaths == 0

@@ -1,6 +1,7 @@
 /* Events in any order against four cores that hear one another, and what must hold whatever comes:
- * versions never go back, nobody believes a key of somebody who never had it, packets and queues
- * keep within their caps. Two bytes an event: what happens and to whom, and a number for it. */
+ * versions never go back and mean the same set everywhere, nobody believes a key of somebody who
+ * never had it, packets and queues keep within their caps; wall clocks jump, and key rings change.
+ * Two bytes an event: what happens and to whom, and a number for it. */
 #include "base/check.h"
 #include "gossip/state.h"
 
@@ -9,7 +10,8 @@
 
 #define CORES 4
 #define MAIL 64
-#define KEYS 64 /* node i announces keys of 1000 * i + 0..KEYS only */
+#define SETS 512 /* versions of anybody that are kept to compare; later ones are not */
+#define KEYS 64  /* node i announces keys of 1000 * i + 0..KEYS only */
 
 struct mail {
     struct gossip_addr from, to;
@@ -28,13 +30,35 @@ static struct world {
         uint64_t boot;
         uint32_t version;
     } seen[CORES][CORES];
-    uint64_t now_ms;
+    struct {
+        uint64_t owner, boot, hash;
+        uint32_t version;
+    } sets[SETS];
+    size_t set_count;
+    uint64_t now_ms, skew_ms[CORES];
 } w;
 
 static struct gossip_addr addr_of(size_t i)
 {
     return (struct gossip_addr){
         .family = GOSSIP_IPV4, .ip = {10, 0, 0, (uint8_t)(i + 1)}, .port = 5001};
+}
+
+static void check_set(const struct gossip_member_view *v)
+{
+    for (size_t k = 0; k < w.set_count; k++) {
+        if (w.sets[k].owner == v->id && w.sets[k].boot == v->boot_ms &&
+            w.sets[k].version == v->version) {
+            CHECK(w.sets[k].hash == v->set_hash);
+            return;
+        }
+    }
+    if (w.set_count < SETS) {
+        w.sets[w.set_count].owner = v->id;
+        w.sets[w.set_count].boot = v->boot_ms;
+        w.sets[w.set_count].version = v->version;
+        w.sets[w.set_count++].hash = v->set_hash;
+    }
 }
 
 static void check(size_t i)
@@ -49,6 +73,7 @@ static void check(size_t i)
                   (v.boot_ms == w.seen[i][owner].boot && v.version >= w.seen[i][owner].version));
             w.seen[i][owner].boot = v.boot_ms;
             w.seen[i][owner].version = v.version;
+            check_set(&v);
         }
         CHECK(!v.selectable || v.state == GOSSIP_ALIVE || v.state == GOSSIP_SUSPECT);
         CHECK(v.keys <= KEYS);
@@ -67,7 +92,7 @@ static void check(size_t i)
 static void step(size_t i, struct gossip_event *event)
 {
     event->now_ms = w.now_ms;
-    event->wall_ms = 1000000 + w.now_ms;
+    event->wall_ms = 1000000 + w.now_ms + w.skew_ms[i];
     gossip_step(w.core[i], event, &w.effects);
     CHECK(w.effects.wake_at_ms > event->now_ms && w.effects.wake_at_ms <= event->now_ms + 1000);
     for (size_t k = 0; k < w.effects.send_count; k++) {
@@ -113,6 +138,13 @@ static void fetched(size_t i, bool fails)
     buf_done(&body);
 }
 
+/* Of three keys: one, or two with another in front. */
+static void change_keys(size_t i, uint8_t n)
+{
+    static const uint8_t all[4][GOSSIP_KEY_BYTES] = {{1}, {2}, {3}, {1}};
+    CHECK(gossip_set_keys(w.core[i], "fuzz", all + n % 3, 1U + n / 3 % 2) == 0);
+}
+
 static void happen(uint8_t what, uint8_t n)
 {
     size_t i = what % CORES;
@@ -122,7 +154,7 @@ static void happen(uint8_t what, uint8_t n)
     for (size_t k = 0; k < 4; k++) {
         keys[k] = 1000 * i + (n + k * 5) % KEYS;
     }
-    switch (what / CORES % 12) {
+    switch (what / CORES % 14) {
     case 0:
         event.kind = n & 1 ? GOSSIP_LOCAL_ADD : GOSSIP_LOCAL_DEL;
         event.keys.keys = keys;
@@ -152,6 +184,12 @@ static void happen(uint8_t what, uint8_t n)
     case 7:
         w.now_ms += n;
         break;
+    case 12:
+        w.skew_ms[i] = (uint64_t)n * 1000 * 3600; /* forwards, and back again */
+        break;
+    case 13:
+        change_keys(i, n);
+        return;
     case 11:
         deliver(n, false); /* any of the last, again and again */
         return;

@@ -16,7 +16,8 @@ from lab.spegel import METRICS_PORT, REGISTRY_PORT  # noqa: E402
 from . import watch  # noqa: E402
 
 NODES = 16
-FROZEN_S, CUT_S = 2.0, 8
+FROZEN_S, DEATHS = "spegel_gossip_deaths_total"
+CUT_S = 2.0, 8
 SETTLED_S = 8.0
 ASK_EVERY_S = 0.01
 LOOK_EVERY_S = 0.04
@@ -41,6 +42,7 @@ class Cluster:
             self.lab.add_node(start=False, stores=[layout.directory])
         self.nodes = self.lab.nodes
         self.ids = []
+        self._unjust = self._deaths = 0
         self._named = 0
 
     def __enter__(self):
@@ -64,6 +66,11 @@ class Cluster:
     def metric(self, name, **labels):
         """Of all daemons that run together."""
         return sum(n.daemon.metric(name, **labels) for n in self.nodes if n.daemon.alive)
+
+    @property
+    def unjust_deaths(self):
+        """How often one was declared dead that had not been killed."""
+        return self._unjust + self.metric(DEATHS) - self._deaths
 
     def _look_until(self, nodes, is_done, timeout_s, what):
         """{node: time at which is_done(node, its view)}; Missed if one is not in time."""
@@ -151,6 +158,7 @@ class Cluster:
             time.sleep(self._random.random() * 0.7)
             node, its_id = self.nodes[number], self.ids[number]
             others = [n for n in self.nodes if n is not node]
+            self._unjust = self.unjust_deaths
             begun = time.monotonic()
             node.daemon.kill()
             gone = self._look_until(
@@ -161,6 +169,7 @@ class Cluster:
             node.daemon.start()
             joined.append(1000 * (time.monotonic() - begun))
             self._wait_complete(30, f"{node.name} is back")
+            self._deaths = self.metric(DEATHS)
             time.sleep(1)
         return {"excluded": excluded, "joined": joined}
 
@@ -169,7 +178,7 @@ class Cluster:
         though everybody no longer chooses it by then: at how many of the others, on average, that
         was so is `out`."""
         back, out = [], []
-        deaths = self.metric("spegel_gossip_deaths_total")
+        deaths = self.metric(DEATHS)
         for number in [n % len(self.nodes) for n in range(times)]:
             time.sleep(self._random.random() * 0.7)
             node = self.nodes[number]
@@ -184,7 +193,7 @@ class Cluster:
             back.append(1000 * max(0.0, self._wait_complete(30, f"{node.name} goes on") - begun))
             time.sleep(1)
         return {"back": back, "out": sum(out) / len(out),
-                "deaths": self.metric("spegel_gossip_deaths_total") - deaths}
+                "deaths": self.metric(DEATHS) - deaths}
 
     def cut(self, times):
         """Two halves; from the end of it until every view is complete and has what the other half

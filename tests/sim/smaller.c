@@ -1,5 +1,6 @@
-/* smaller.c - of a run that failed, the smallest like it that still fails: halves of the nodes, then of
- * the hours. Each is tried in a process of its own, for it may end by a CHECK, or not at all. */
+/* smaller.c - of a run that failed, the smallest like it that still fails: halves of the nodes,
+ * then of the hours. Each is tried in a process of its own, for it may end by a CHECK, or not at
+ * all. */
 #include "sim.h"
 
 #include <stdio.h>
@@ -43,7 +44,7 @@ void sim_tell_smaller(const struct sim_scenario *scenario, const struct sim_opti
         o.hours = less.hours;
     }
     fprintf(out, "  the smallest that fails: build/sim --scenario %s --nodes %zu --seed %llu",
-           scenario->name, o.nodes, (unsigned long long)seed);
+            scenario->name, o.nodes, (unsigned long long)seed);
     fprintf(out, o.hours > 0 ? " --hours %g\n" : "\n", o.hours);
 }
 
