@@ -191,7 +191,7 @@ def test_sets_that_never_end_are_cut_off_and_look_ups_do_not_wait_for_them(besie
     assert_well(besieged, answers)
     assert untimed() or answers.most_kib - before_kib <= 6 * 1024
     assert said["requests"] >= 2
-    # Each was read up to the cap on sets, 2 MiB, and what lay in sockets' buffers by then.
+    # Each was refused at its head: what was sent by then lay in sockets' buffers.
     assert said["served_bytes"] < said["requests"] * 16_000_000
     assert besieged.daemon.metric(FETCHES_TOO_LARGE) >= said["requests"] - 1
     waited = []

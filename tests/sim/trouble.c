@@ -276,6 +276,23 @@ static void run_address_reuse(struct sim *s)
     sim_settle(s);
 }
 
+/* The clock was a day ahead, the disk remembers nothing of it but the id; now it is right again. */
+static void run_clock_back(struct sim *s)
+{
+    s->nodes[0].skew_ms = 86400000;
+    s->nodes[2].skew_ms = -86400000;
+    sim_start_with_content(s, 10);
+    sim_run(s, 5000);
+    sim_kill(s, 0);
+    s->nodes[0].skew_ms = 0;
+    s->nodes[0].boot = 0;
+    sim_run(s, 500);
+    sim_start(s, 0, 3);
+    sim_run(s, 10000);
+    sim_announce_some(s, 20, SIM_VISIBLE_MS);
+    sim_settle(s);
+}
+
 /* Wall clocks jump by up to a day either way, again and again; nodes restart meanwhile. */
 static void run_clock_steps(struct sim *s)
 {
@@ -361,6 +378,7 @@ const struct sim_scenario sim_trouble_scenarios[] = {
      false},
     {"ipv6", "addresses of IPv6 alone", 15, paths_run_ipv6, false},
     {"dual-stack", "IPv4 alone, IPv6 alone, both", 15, paths_run_dual_stack, false},
+    {"clock-back", "clocks a day off, one put right", 8, run_clock_back, false},
     {"clock-steps", "wall clocks jump by up to a day", 8, run_clock_steps, false},
     {"key-rotation", "one key replaces another, node by node", 12, run_key_rotation, false},
     {0},

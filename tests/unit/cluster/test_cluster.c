@@ -372,7 +372,7 @@ static void another_label_is_another_cluster(void **state)
     struct town *t = *state;
     node_start(t, 0, (struct wish){.seed = -1, .url = -1});
     node_start(t, 1, (struct wish){.seed = 0, .url = -1, .label = "other"});
-    wait_ready(t, 1, 5000); /* no authenticated answer for 2 s: as if alone */
+    wait_ready(t, 1, 5000); /* no authenticated answer: as if alone */
     assert_int_equal(members_of(t, 0), 0);
     assert_int_equal(members_of(t, 1), 0);
     /* Refused before anything is answered. */
