@@ -11,6 +11,13 @@
 #define LOOK_PERIOD_MS 2000
 #define FIGURES_MAX 256
 
+/* The plugin's name is another one in 2.x. */
+static bool is_first_major(const struct advice *a)
+{
+    const char *version = containerd_version(a->node->containerd);
+    return strncmp(version + (version[0] == 'v'), "1.", 2) == 0;
+}
+
 /* What there is to know, from either source. */
 static struct cri_config advice_settings(const struct advice *a)
 {
@@ -23,19 +30,13 @@ static struct cri_config advice_settings(const struct advice *a)
             known.knows_path = true;
             (void)snprintf(known.path, sizeof known.path, "%s", file.path);
         }
-        if (!known.knows_discards && file.says_discards) {
+        bool first = is_first_major(a);
+        if (!known.knows_discards && (first ? file.says_discards_1x : file.says_discards)) {
             known.knows_discards = true;
-            known.discards = file.discards;
+            known.discards = first ? file.discards_1x : file.discards;
         }
     }
     return known;
-}
-
-/* The plugin's name is another one in 2.x. */
-static bool is_first_major(const struct advice *a)
-{
-    const char *version = containerd_version(a->node->containerd);
-    return strncmp(version + (version[0] == 'v'), "1.", 2) == 0;
 }
 
 static void advise_settings(const struct advice *a)

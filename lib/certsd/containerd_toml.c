@@ -11,7 +11,7 @@
 #define CRI "io.containerd.grpc.v1.cri"
 #define IMAGES "io.containerd.cri.v1.images"
 
-enum place { PLACE_OTHER, PLACE_PATH, PLACE_DISCARDS };
+enum place { PLACE_OTHER, PLACE_PATH, PLACE_DISCARDS, PLACE_DISCARDS_1X };
 
 /* What a value of this key, in this table (NULL: none), would be. The whole key, table and all, is
  * plugins.<plugin>[.<section>].<name>. */
@@ -42,7 +42,10 @@ static enum place place_of(const struct toml_statement *table, const struct toml
     bool discards = toml_part_is(from[last], index[last], "discard_unpacked_layers");
     bool path = toml_part_is(from[last], index[last], "config_path");
     bool placed = name ? parts == 4 && toml_part_is(from[2], index[2], name) : parts == 3;
-    return !placed ? PLACE_OTHER : path ? PLACE_PATH : discards ? PLACE_DISCARDS : PLACE_OTHER;
+    if (!placed || !(path || discards)) {
+        return PLACE_OTHER;
+    }
+    return path ? PLACE_PATH : cri ? PLACE_DISCARDS_1X : PLACE_DISCARDS;
 }
 
 /* What stands behind the `=`. */
@@ -73,12 +76,12 @@ static void read_path(const struct toml_statement *s, struct containerd_toml *co
     }
 }
 
-static void read_discards(const struct toml_statement *s, struct containerd_toml *config)
+static void read_discards(const struct toml_statement *s, bool *ret_says, bool *ret_discards)
 {
     size_t bytes;
     const char *text = value_of(s, &bytes);
-    config->discards = bytes >= 4 && !memcmp(text, "true", 4);
-    config->says_discards = true;
+    *ret_discards = bytes >= 4 && !memcmp(text, "true", 4);
+    *ret_says = true;
 }
 
 int containerd_toml_parse(const char *text, size_t bytes, struct containerd_toml *ret_config,
@@ -99,7 +102,9 @@ int containerd_toml_parse(const char *text, size_t bytes, struct containerd_toml
             if (place == PLACE_PATH) {
                 read_path(&s, &config);
             } else if (place == PLACE_DISCARDS) {
-                read_discards(&s, &config);
+                read_discards(&s, &config.says_discards, &config.discards);
+            } else if (place == PLACE_DISCARDS_1X) {
+                read_discards(&s, &config.says_discards_1x, &config.discards_1x);
             }
         }
     }

@@ -15,9 +15,12 @@
 #define CONTAINERD_TOML_PATH_BYTES 1024
 
 struct containerd_toml {
-    bool says_path, says_discards;         /* what is not said is not known */
+    bool says_path;                        /* what is not said is not known */
     char path[CONTAINERD_TOML_PATH_BYTES]; /* config_path; may be several, with colons between */
-    bool discards;                         /* discard_unpacked_layers */
+    /* discard_unpacked_layers, where 2.x looks for it and where 1.x does: 2.1.9 takes config_path
+     * over from a file of version 2, but not this */
+    bool says_discards, discards;
+    bool says_discards_1x, discards_1x;
 };
 
 /* Pure. 0, or -EINVAL with the line that is no TOML. */

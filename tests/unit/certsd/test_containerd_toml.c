@@ -16,31 +16,38 @@ static void what_is_said_is_known_and_nothing_else(void **state)
         int result;
         const char *path; /* NULL: not said */
         int discards;     /* -1: not said */
+        int discards_1x;
     } rows[] = {
         {"version = 2\n" CRI "  config_path = \"/etc/containerd/certs.d\"\n", 0,
-         "/etc/containerd/certs.d", -1},
-        {"version = 3\n" IMAGES "config_path = '/a:/b' # both\n", 0, "/a:/b", -1},
-        {"[plugins.'io.containerd.cri.v1.images']\ndiscard_unpacked_layers = true\n", 0, NULL, 1},
+         "/etc/containerd/certs.d", -1, -1},
+        {"version = 3\n" IMAGES "config_path = '/a:/b' # both\n", 0, "/a:/b", -1, -1},
+        {"[plugins.'io.containerd.cri.v1.images']\ndiscard_unpacked_layers = true\n", 0, NULL, 1,
+         -1},
         {"[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndiscard_unpacked_layers=false", 0,
-         NULL, 0},
+         NULL, -1, 0},
+        {"[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndiscard_unpacked_layers = true\n"
+         "[plugins.\"io.containerd.cri.v1.images\"]\ndiscard_unpacked_layers = false\n",
+         0, NULL, 0, 1},
         {"[plugins]\n[plugins.\"io.containerd.cri.v1.images\"]\nregistry.config_path = \"/x\"\n", 0,
-         "/x", -1},
-        {CRI "config_path = \"\"\n", 0, "", -1},
+         "/x", -1, -1},
+        {CRI "config_path = \"\"\n", 0, "", -1, -1},
         /* elsewhere, or of another version's form */
-        {"config_path = \"/x\"\n", 0, NULL, -1},
-        {"[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nconfig_path = \"/x\"\n", 0, NULL, -1},
+        {"config_path = \"/x\"\n", 0, NULL, -1, -1},
+        {"[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nconfig_path = \"/x\"\n", 0, NULL, -1,
+         -1},
         {"[plugins.\"io.containerd.cri.v1.images\".containerd]\ndiscard_unpacked_layers = true\n",
-         0, NULL, -1},
-        {"[plugins.\"io.containerd.grpc.v1.cri\"]\ndiscard_unpacked_layers = true\n", 0, NULL, -1},
+         0, NULL, -1, -1},
+        {"[plugins.\"io.containerd.grpc.v1.cri\"]\ndiscard_unpacked_layers = true\n", 0, NULL, -1,
+         -1},
         {"[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n"
          "config_path = \"/x\"\n",
-         0, NULL, -1},
-        {"[other.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/x\"\n", 0, NULL, -1},
+         0, NULL, -1, -1},
+        {"[other.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/x\"\n", 0, NULL, -1, -1},
         /* values that no path is */
-        {CRI "config_path = \"C:\\\\x\"\n", 0, NULL, -1},
-        {CRI "config_path = 7\n", 0, NULL, -1},
-        {"", 0, NULL, -1},
-        {CRI "config_path\n", -EINVAL, NULL, -1},
+        {CRI "config_path = \"C:\\\\x\"\n", 0, NULL, -1, -1},
+        {CRI "config_path = 7\n", 0, NULL, -1, -1},
+        {"", 0, NULL, -1, -1},
+        {CRI "config_path\n", -EINVAL, NULL, -1, -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct containerd_toml config = {0};
@@ -48,9 +55,12 @@ static void what_is_said_is_known_and_nothing_else(void **state)
         if (r != rows[i].result || config.says_path != (rows[i].path != NULL) ||
             (rows[i].path && strcmp(config.path, rows[i].path) != 0) ||
             config.says_discards != (rows[i].discards >= 0) ||
-            config.discards != (rows[i].discards == 1)) {
-            fail_msg("row %zu: %d, path %d \"%s\", discards %d %d", i, r, config.says_path,
-                     config.path, config.says_discards, config.discards);
+            config.discards != (rows[i].discards == 1) ||
+            config.says_discards_1x != (rows[i].discards_1x >= 0) ||
+            config.discards_1x != (rows[i].discards_1x == 1)) {
+            fail_msg("row %zu: %d, path %d \"%s\", discards %d %d, of 1.x %d %d", i, r,
+                     config.says_path, config.path, config.says_discards, config.discards,
+                     config.says_discards_1x, config.discards_1x);
         }
     }
 }
