@@ -12,7 +12,8 @@ from .net import LabError
 from .process import Process
 from .services import Services
 
-# The version 2 file is read by 1.6, 1.7 and 2.x alike. NRI is off because all instances would
+# The version 2 file is read by 1.6, 1.7 and 2.x alike, but of what it says of the snapshotter and of
+# discarding layers 2.x takes nothing over: it has a table of its own. NRI is off because all instances would
 # listen on the same socket. Plugins that only probe for devices or touch /opt are disabled.
 CONFIG = """\
 version = 2
@@ -42,6 +43,10 @@ disabled_plugins = [
     discard_unpacked_layers = {discard}
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{certs_d}"
+
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "{snapshotter}"
+  discard_unpacked_layers = {discard}
 """
 
 
