@@ -2,11 +2,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/limits.h"
 #include "base/log.h"
 #include "certsd/containerd_toml.h"
 #include "store/cri_config.h"
+#include "store/ingest_file.h"
 
 #define LOOK_PERIOD_MS 2000
 #define FIGURES_MAX 256
@@ -39,18 +41,27 @@ static struct cri_config advice_settings(const struct advice *a)
     return known;
 }
 
-static void advise_settings(const struct advice *a)
+/* A pull brings no layer whose snapshot is there. */
+#define AGAIN "; then restart containerd, remove the images that are here, pull them again"
+
+static const char *fix_discards(const struct advice *a)
+{
+    return is_first_major(a)
+               ? "[plugins.\"io.containerd.grpc.v1.cri\".containerd] discard_unpacked_layers = "
+                 "false" AGAIN
+               : "[plugins.\"io.containerd.cri.v1.images\"] discard_unpacked_layers = false" AGAIN;
+}
+
+/* True when it discards layers, which was said. */
+static bool advise_settings(const struct advice *a)
 {
     const struct registry_options *o = a->node->options;
     struct cri_config known = advice_settings(a);
     char fix[CRI_CONFIG_PATH_BYTES + 128];
-    bool first = is_first_major(a);
-    if (known.knows_discards && known.discards) {
-        (void)snprintf(fix, sizeof fix, "[plugins.\"%s] discard_unpacked_layers = false",
-                       first ? "io.containerd.grpc.v1.cri\".containerd"
-                             : "io.containerd.cri.v1.images\"");
+    bool first = is_first_major(a), discards = known.knows_discards && known.discards;
+    if (discards) {
         log_warn("containerd discards layers once they are unpacked: this node has none to share",
-                 LOG_STR("fix", fix));
+                 LOG_STR("fix", fix_discards(a)));
     }
     (void)snprintf(fix, sizeof fix, "[plugins.\"%s\".registry] config_path = \"%.900s\"",
                    first ? "io.containerd.grpc.v1.cri" : "io.containerd.cri.v1.images",
@@ -63,7 +74,45 @@ static void advise_settings(const struct advice *a)
                  LOG_STR("config_path", known.path), LOG_STR("written", o->config_path),
                  LOG_STR("fix", fix));
     }
+    return discards;
 }
+
+/* --- what is seen: images without their layers --- */
+
+/* Layers that are on their way now may be those that are missed. */
+static bool is_downloading(const struct advice *a)
+{
+    time_t last = ingest_file_last_write(containerd_content_root(a->node->containerd));
+    return time(NULL) - last < LIMIT_ADVICE_WAIT_MS / 1000;
+}
+
+/* Where CRI says that layers are kept, those that are missing went before that was so. The file
+ * says less: what it imports can say otherwise. */
+static void layers_look(void *arg)
+{
+    struct advice *a = arg;
+    const struct node *n = a->node;
+    const struct cri_config *said = containerd_cri_config(n->containerd);
+    if (said && said->knows_discards && !said->discards) {
+        return;
+    }
+    if (!containerd_is_connected(n->containerd) || !containerd_is_listed(n->containerd)) {
+        layer_watch_interrupt(&a->layers);
+    } else {
+        struct inventory_layers layers = inventory_layers(n->inventory);
+        if (layer_watch_look(&a->layers, &layers, loop_now_ms(n->loop)) && !is_downloading(a)) {
+            log_warn("images are here without their layers, so no node gets them from this one: "
+                     "containerd discards layers once they are unpacked, or its snapshotter does "
+                     "without them",
+                     LOG_INT("images", layers.without), LOG_INT("with_layers", layers.with),
+                     LOG_STR("fix", fix_discards(a)));
+            return;
+        }
+    }
+    (void)timer_start(&a->layers_timer, LIMIT_ADVICE_LAYERS_MS);
+}
+
+/* --- what is seen: images that come without a request --- */
 
 static size_t advice_tags(const struct advice *a)
 {
@@ -107,8 +156,10 @@ static void advice_look(void *arg)
         if (!a->settled_at_ms) {
             a->settled_at_ms = loop_now_ms(n->loop);
         } else if (!a->read) { /* a round later: CRI has had time to answer */
-            advise_settings(a);
             a->read = true;
+            if (!advise_settings(a)) {
+                layers_look(a);
+            }
         }
     }
     if (a->settled_at_ms && !asked) {
@@ -123,6 +174,7 @@ void advice_start(struct advice *a, struct node *node)
 {
     a->node = node;
     timer_init(&a->timer, node->loop, advice_look, a);
+    timer_init(&a->layers_timer, node->loop, layers_look, a);
     if (node->containerd) {
         (void)timer_start(&a->timer, LOOK_PERIOD_MS);
     }
@@ -131,4 +183,5 @@ void advice_start(struct advice *a, struct node *node)
 void advice_stop(struct advice *a)
 {
     timer_stop(&a->timer);
+    timer_stop(&a->layers_timer);
 }

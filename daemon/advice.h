@@ -2,11 +2,12 @@
  * the reason, with the lines that put it right.
  *
  * What decides is what containerd's CRI plugin says of itself (1.x), else its configuration file,
- * where that can be read, else what is seen: images come to the node, and containerd has never
- * asked us for any. */
+ * where that can be read (/etc is not a pod's), else what is seen: images come to the node, and
+ * containerd has never asked us for any; images are here without their layers. */
 #pragma once
 
 #include "node.h"
+#include "store/layer_watch.h"
 
 struct advice {
     struct node *node;
@@ -16,6 +17,8 @@ struct advice {
     uint64_t settled_at_ms; /* 0: nothing is listed yet */
     size_t tags;            /* of images that were there before */
     uint64_t came_at_ms;    /* the first one after; 0: none */
+    struct timer layers_timer;
+    struct layer_watch layers;
 };
 
 /* Without containerd it does nothing. `node` must outlive it. */

@@ -26,6 +26,14 @@ static void write_inventory(const struct node *n, struct exposition *e)
     }
     exposition_gauge(e, "spegel_held_blobs", "Blobs this node holds.",
                      (double)inventory_blob_count(n->inventory));
+    const struct inventory_layers layers = inventory_layers(n->inventory);
+    exposition_family(e, "spegel_held_images", "gauge",
+                      "Images whose configuration this node holds, by whether it holds their "
+                      "layers too: not where containerd discards them.");
+    exposition_sample(e, "spegel_held_images", (struct label[]){{"layers", "held"}, {0}},
+                      (double)layers.with);
+    exposition_sample(e, "spegel_held_images", (struct label[]){{"layers", "missing"}, {0}},
+                      (double)layers.without);
 }
 
 static void write_loop(const struct node *n, struct exposition *e)

@@ -86,11 +86,15 @@
 #define LIMIT_BLOB_PROBES 4096  /* digests waiting to be asked for; more: all are listed */
 #define LIMIT_BLOB_STRANGERS 64 /* of a directory that just appeared, asked for one by one */
 #define LIMIT_BLOB_PROBES_OPEN 32
-#define LIMIT_MANIFEST_READS 4 /* on the pool at once */
-#define LIMIT_WATCH_DEPTH 64   /* directories above a watched one; then -EINVAL */
+#define LIMIT_MANIFEST_READS 4  /* on the pool at once */
+#define LIMIT_WATCH_DEPTH 64    /* directories above a watched one; then -EINVAL */
+#define LIMIT_LAYER_LOOKS 20000 /* images and their children, to count those without layers */
 #define LIMIT_CRI_CONFIG_BYTES (1024 * 1024)
 #define LIMIT_ADVICE_SETTLE_MS 10000 /* images that come sooner say nothing */
-#define LIMIT_ADVICE_WAIT_MS 30000   /* an image came and containerd still has not asked: said */
+#define LIMIT_ADVICE_WAIT_MS                                                                       \
+    30000 /* an image came and containerd has not asked, or no layers: said */
+#define LIMIT_ADVICE_LAYERS_MS 10000 /* between two looks for images without layers */
+#define LIMIT_ADVICE_INGESTS 64      /* downloads looked at, whether one of them grows */
 #define LIMIT_STALE_SOCKET_MS 10000  /* without containerd on a socket whose file is gone: end */
 #define LIMIT_WATCH_RETRY_MS 5000    /* a watch that the kernel refuses: "list again" this often */
 #define LIMIT_INGEST_LOOK_MS 500     /* at open downloads, whether or not an event came */

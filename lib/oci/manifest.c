@@ -11,6 +11,11 @@
 #define OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 #define DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+#define OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define DOCKER_CONFIG "application/vnd.docker.container.image.v1+json"
+/* What layers' media types begin with: compression and encryption follow. */
+#define OCI_LAYER "application/vnd.oci.image.layer.v1."
+#define DOCKER_LAYER "application/vnd.docker.image.rootfs.diff."
 
 bool media_type_is_index(const char *media_type)
 {
@@ -21,6 +26,17 @@ bool media_type_is_manifest(const char *media_type)
 {
     return !strcmp(media_type, OCI_MANIFEST) || !strcmp(media_type, DOCKER_MANIFEST) ||
            media_type_is_index(media_type);
+}
+
+bool media_type_is_config(const char *media_type)
+{
+    return !strcmp(media_type, OCI_CONFIG) || !strcmp(media_type, DOCKER_CONFIG);
+}
+
+bool media_type_is_layer(const char *media_type)
+{
+    return !strncmp(media_type, OCI_LAYER, sizeof OCI_LAYER - 1) ||
+           !strncmp(media_type, DOCKER_LAYER, sizeof DOCKER_LAYER - 1);
 }
 
 /* It goes into response heads as it is, so line ends and the like must not pass. */

@@ -51,3 +51,7 @@ bool media_type_is_sane(const char *media_type);
 /* Whether a media type names a manifest or an index of either family. */
 bool media_type_is_manifest(const char *media_type);
 bool media_type_is_index(const char *media_type);
+/* Or an image's configuration, or one of its layers. Layers that may not be distributed do not
+ * count: nobody has to have them. */
+bool media_type_is_config(const char *media_type);
+bool media_type_is_layer(const char *media_type);

@@ -1,5 +1,6 @@
 #include "store/ingest_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/limits.h"
 
 #define TOTAL_BYTES_MAX 24
 /* A write that has begun changes the time before it changes the size. When a second one begins and
@@ -209,4 +212,29 @@ enum ingest_fate ingest_file_look(struct ingest_file *f, bool look_at_name)
         file_read_total(f);
     }
     return fate;
+}
+
+time_t ingest_file_last_write(const char *root)
+{
+    char path[PATH_MAX];
+    time_t last = 0;
+    int n = snprintf(path, sizeof path, "%s/ingest", root);
+    DIR *all = n > 0 && (size_t)n < sizeof path ? opendir(path) : NULL;
+    if (!all) {
+        return 0;
+    }
+    const struct dirent *one;
+    for (int looked_at = 0; looked_at < LIMIT_ADVICE_INGESTS && (one = readdir(all));) {
+        struct stat st;
+        n = snprintf(path, sizeof path, "%s/data", one->d_name);
+        if (one->d_name[0] == '.' || (size_t)n >= sizeof path) {
+            continue;
+        }
+        looked_at++;
+        if (fstatat(dirfd(all), path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime > last) {
+            last = st.st_mtime;
+        }
+    }
+    (void)closedir(all);
+    return last;
 }

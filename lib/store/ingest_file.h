@@ -53,6 +53,10 @@ bool ingest_file_has_name(const struct ingest_file *f, const char *name);
  * of the first such, the caller's to close, else -1. */
 bool ingest_file_open(struct ingest_file *f, int *ret_directory);
 
+/* When a download of anybody's in `root` was last written to, in the time of the file system: the
+ * latest of LIMIT_ADVICE_INGESTS of them at most. 0: there is none. */
+time_t ingest_file_last_write(const char *root);
+
 /* What became of an open one; size and total are brought up to date unless it is GONE. Without
  * `look_at_name` a commit or a rename elsewhere is not seen. */
 enum ingest_fate ingest_file_look(struct ingest_file *f, bool look_at_name);

@@ -137,6 +137,15 @@ size_t inventory_figures(const struct inventory *inv, struct inventory_figures *
                          size_t max);
 size_t inventory_blob_count(const struct inventory *inv);
 
+/* How many images, by digest and not filtered, have the layers that a pull brings. With an index
+ * that is decided by the manifests in it whose files and configurations are here: a pull brings one
+ * platform's, rarely more. What is no image, or not known well enough, counts as neither. At most
+ * LIMIT_LAYER_LOOKS names and children are looked at, in no order. */
+struct inventory_layers {
+    size_t with, without; /* half of one's layers is enough to be `with` */
+};
+struct inventory_layers inventory_layers(const struct inventory *inv);
+
 /* What an image record points at, filtered and held or not; NULL without such a record. */
 const struct digest *inventory_image(const struct inventory *inv, const char *name);
 

@@ -46,8 +46,9 @@ struct node {
     uint32_t image_count[REACH_KINDS];
     uint8_t depth[REACH_KINDS]; /* from the nearest image; NODE_UNREACHED */
     bool held, announced, dirty, working;
-    bool stale;          /* its last image went: see inventory_graph.c */
-    bool named_manifest; /* an image or an index says it is one */
+    bool stale;                     /* its last image went: see inventory_graph.c */
+    bool named_manifest;            /* an image or an index says it is one */
+    bool named_config, named_layer; /* a manifest says so */
     bool asked, recheck, unparsable;
     bool early;  /* parsed before the blob was reported: kept until that */
     bool marked; /* by a walk, which clears it again */

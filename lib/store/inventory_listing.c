@@ -274,3 +274,58 @@ size_t inventory_figures(const struct inventory *inv, struct inventory_figures *
     }
     return s.count;
 }
+
+/* --- images whose layers are here --- */
+
+/* +1: half of its layers are here; -1: fewer; 0: no image, or its configuration is not here. A
+ * copy that was found corrupt counts as here: containerd has kept it. */
+static int judge_manifest(const struct node *n, size_t *budget)
+{
+    size_t here = 0, layers = 0;
+    bool has_config = false;
+    for (size_t i = 0; i < n->contents->child_count && *budget; i++, --*budget) {
+        const struct node *child = n->contents->children[i].child;
+        has_config = has_config || (child->named_config && child->copies);
+        layers += child->named_layer;
+        here += child->named_layer && child->copies;
+    }
+    return !has_config || !layers ? 0 : 2 * here >= layers ? 1 : -1;
+}
+
+static int judge_image(const struct node *n, size_t *budget)
+{
+    if (!n->copies || !n->contents || n->view.filtered) {
+        return 0;
+    }
+    if (!n->contents->is_index) {
+        return judge_manifest(n, budget);
+    }
+    int verdict = 0;
+    for (size_t i = 0; i < n->contents->child_count && *budget && verdict <= 0; i++, --*budget) {
+        const struct node *child = n->contents->children[i].child;
+        bool is_manifest = child->copies && child->contents && !child->contents->is_index;
+        int one = is_manifest ? judge_manifest(child, budget) : 0;
+        verdict = one ? one : verdict;
+    }
+    return verdict;
+}
+
+struct inventory_layers inventory_layers(const struct inventory *inv)
+{
+    struct inventory_layers layers = {0};
+    size_t budget = LIMIT_LAYER_LOOKS;
+    const struct image *image;
+    EACH_IMAGE(image, inv)
+    {
+        /* Of several names for one digest, the first stands for all. */
+        bool first = image->target && image->target->images.next == &image->target_link;
+        int verdict = first ? judge_image(image->target, &budget) : 0;
+        if (budget == 0) {
+            break; /* of this one, only a part was seen */
+        }
+        budget--;
+        layers.with += verdict > 0;
+        layers.without += verdict < 0;
+    }
+    return layers;
+}

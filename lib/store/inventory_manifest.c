@@ -150,6 +150,8 @@ static int contents_new(struct inventory *inv, struct node *n, const struct mani
     n->contents = c;
     for (size_t i = 0; i < m->child_count; i++) {
         struct node *child = c->children[i].child;
+        child->named_config |= media_type_is_config(m->children[i].media_type);
+        child->named_layer |= media_type_is_layer(m->children[i].media_type);
         if (m->children[i].is_manifest && !child->named_manifest) {
             child->named_manifest = true;
             node_touch(inv, child);

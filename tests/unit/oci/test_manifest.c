@@ -220,6 +220,14 @@ static void media_types(void **state)
     assert_false(media_type_is_manifest(""));
     assert_true(media_type_is_index(DOCKER_LIST));
     assert_false(media_type_is_index(OCI_MANIFEST));
+    assert_true(media_type_is_config("application/vnd.docker.container.image.v1+json"));
+    assert_true(media_type_is_config("application/vnd.oci.image.config.v1+json"));
+    assert_false(media_type_is_config("application/vnd.cncf.helm.config.v1+json"));
+    assert_true(media_type_is_layer("application/vnd.oci.image.layer.v1.tar"));
+    assert_true(media_type_is_layer("application/vnd.docker.image.rootfs.diff.tar.gzip"));
+    assert_false(media_type_is_layer("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"));
+    assert_false(media_type_is_layer("application/vnd.oci.image.layer.nondistributable.v1.tar"));
+    assert_false(media_type_is_layer(""));
     assert_false(media_type_is_sane(""));
     assert_false(media_type_is_sane("a"));
     assert_false(media_type_is_sane("a/b\r\nX: y"));
