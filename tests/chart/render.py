@@ -12,6 +12,9 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 CHART = TOP / "charts/spegel"
 # Every object, and every value that renders something, at once.
 EVERYTHING = yaml.safe_load((TOP / "tests/chart/values-everything.yaml").read_text())
+OLD_USER = yaml.safe_load((TOP / "tests/chart/values-old-user.yaml").read_text())
+PLATFORMS = {p.stem: yaml.safe_load(p.read_text())
+             for p in sorted((CHART / "platforms").glob("*.yaml"))}
 IMAGE = {"image": {"repository": "registry.example/spegel"}}
 
 # What this chart renders when monitoring and autoscaling are there.

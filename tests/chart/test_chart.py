@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from render import CHART, EVERYTHING, TOP, environment, flag_values, mounts, render, run
+from render import (CHART, EVERYTHING, OLD_USER, PLATFORMS, TOP, RenderError, environment, flag_values,
+                    mounts, render, run, with_image)
 
 PLAIN = {
     ("ServiceAccount", "spegel"),
@@ -33,9 +34,10 @@ def known_flags():
 # --- what a plain install is ---
 
 
-def test_lint_passes(helm):
-    run(helm, "lint", str(CHART), "--strict", values={"image": {"repository": "r.example/s"}})
-    run(helm, "lint", str(CHART), "--strict", values={**EVERYTHING, "image": {"repository": "r/s"}})
+@pytest.mark.parametrize("values", [{}, EVERYTHING, OLD_USER, *PLATFORMS.values()],
+                         ids=["defaults", "everything", "old-user", *PLATFORMS])
+def test_lint_passes(helm, values):
+    run(helm, "lint", str(CHART), "--strict", values=with_image(values))
 
 
 def test_the_defaults_are_these_objects_and_no_rbac(defaults):
@@ -250,6 +252,17 @@ def test_an_image_by_digest_beats_its_tag_and_is_the_same_everywhere(helm):
 def test_the_update_strategy(helm, strategy, limit, want):
     objects = render(helm, {"updateStrategy": strategy, "maxUnavailable": limit})
     assert objects.daemonset["spec"]["updateStrategy"] == want
+
+
+def test_a_pod_is_given_longer_to_end_than_running_transfers_are(helm):
+    limits = (TOP / "lib/base/limits.h").read_text()
+    [drain_ms] = re.findall(r"#define LIMIT_SHUTDOWN_DRAIN_MS (\d+)", limits)
+    drain_s, rest = divmod(int(drain_ms), 1000)
+    assert rest == 0
+    with pytest.raises(RenderError, match=f"must be more than {drain_s}, the time"):
+        render(helm, {"terminationGracePeriodSeconds": drain_s})
+    assert render(helm, {"terminationGracePeriodSeconds": drain_s + 1}).pod[
+        "terminationGracePeriodSeconds"] == drain_s + 1
 
 
 def test_names_follow_the_release_and_its_overrides(helm):

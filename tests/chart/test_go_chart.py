@@ -6,11 +6,18 @@ import shutil
 
 import pytest
 import yaml
-from render import (CHART, EVERYTHING, IMAGE, TOP, RenderError, environment, flag_values, mounts,
-                    render, run)
+from render import (CHART, EVERYTHING, IMAGE, OLD_USER, TOP, RenderError, environment, flag_values,
+                    mounts, render, run)
 
 HERE = TOP / "tests/chart"
 IMMUTABLE = json.loads((HERE / "immutable.json").read_text())
+# What else Kubernetes lets nobody change once it is there, by kind. The Go chart sets none of these, and
+# what the cluster chose for them stays: clusterIP is recorded, being "None" for some.
+FIXED = {
+    "Service": ["spec.clusterIPs", "spec.ipFamilies", "spec.loadBalancerClass",
+                "spec.healthCheckNodePort"],
+    "ConfigMap": ["immutable"],
+}
 COMPUTED = yaml.safe_load((HERE / "values-go-v0.7.4.yaml").read_text())
 
 
@@ -40,6 +47,18 @@ def test_nothing_changes_that_kubernetes_cannot_change_in_place(helm, release, n
     for path, want in IMMUTABLE[name].items():
         want = json.loads(json.dumps(want).replace("RELEASE", release))
         assert at(document, path) == want, path
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, {
+    "service": {"ipFamilyPolicy": "RequireDualStack"}, "bootstrap": {"service": {"enabled": True}}}],
+    ids=["defaults", "everything", "dual-stack"])
+def test_nothing_else_is_set_that_could_not_be_changed_later(helm, values):
+    for document in render(helm, values).all:
+        for path in FIXED.get(document["kind"], []):
+            assert at(document, path) is None, (document["metadata"]["name"], path)
+        if document["kind"] == "Service":
+            assert at(document, "spec.clusterIP") in (None, "None")
+            assert at(document, "spec.type") in (None, "NodePort"), "no ExternalName"
 
 
 def selects(selector, labels):
@@ -93,28 +112,24 @@ def test_reused_values_that_pin_the_go_image_stop_with_one_message(helm, reused)
         run(helm, "template", "spegel", str(reused))
     with pytest.raises(RenderError, match="--reset-then-reuse-values"):
         render(helm, {"image": {**IMAGE["image"], "digest": "sha256:" + "1" * 64}}, chart=reused)
+
+
+@pytest.mark.parametrize("repository, theirs", [
+    ("ghcr.io/spegel-org/spegel", True), ("harbor.example/ghcr/spegel-org/spegel", True),
+    ("ghcr.io/xenitab/spegel", True), ("xenitab/spegel", True), ("spegel-org/spegel", True),
+    ("harbor.example/not-spegel-org/spegel", False), ("ghcr.io/xenitab/spegel-c", False),
+    ("ghcr.io/someone/spegel", False)])
+def test_the_go_image_is_known_by_its_repositories_wherever_it_is_copied_to(helm, repository, theirs):
+    values = {"image": {"repository": repository, "digest": "sha256:" + "1" * 64}}
+    if not theirs:
+        assert render(helm, values).registry["image"].startswith(repository + "@")
+        return
     with pytest.raises(RenderError, match="the image of the Go implementation"):
-        render(helm, {"image": {"repository": "harbor.example/ghcr/spegel-org/spegel"}})
+        render(helm, values)
 
 
 def test_an_old_users_file_keeps_its_meaning(helm):
-    objects = render(helm, yaml.safe_load("""
-      priorityClassName: high
-      updateStrategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}
-      resources: {requests: {memory: 64Mi, cpu: 10m}, limits: {memory: 256Mi}}
-      basicAuthSecretName: users
-      serviceMonitor: {enabled: true, interval: 30s, labels: {release: prometheus}}
-      grafanaDashboard: {enabled: true, sidecarLabel: grafana_dashboard, sidecarLabelValue: "1"}
-      service: {registry: {hostPort: 29999, nodePort: 30091}}
-      spegel:
-        logLevel: ERROR
-        registries: [https://docker.io, https://quay.io]
-        containerdSock: /run/k3s/containerd/containerd.sock
-        containerdContentPath: /var/lib/rancher/k3s/agent/containerd/io.containerd.content.v1.content
-        containerdRegistryConfigPath: /var/lib/rancher/k3s/agent/etc/containerd/certs.d
-        registryFilters: [":latest$"]
-        resolveLatestTag: false
-    """))
+    objects = render(helm, OLD_USER)
     args = objects.registry["args"]
     assert objects.pod["priorityClassName"] == "high"
     assert flag_values(args, "--mirror-targets") == ["http://$(NODE_IP):29999",

@@ -9,7 +9,7 @@ import textwrap
 import generate
 import pytest
 import yaml
-from render import CHART, TOP, RenderError, environment, flag_values, mounts, render, run
+from render import CHART, PLATFORMS, TOP, RenderError, environment, flag_values, mounts, render, run
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 
@@ -114,12 +114,14 @@ def test_keys_inside_free_maps_are_nobodys_business(helm):
     ({"updateStrategy": {"rollingUpdate": {"maxSurge": 1}}}, "maxSurge is 1"),
     ({"updateStrategy": {"rollingUpdate": {"maxSurge": "25%"}}}, "maxSurge is 25%"),
     ({"terminationGracePeriodSeconds": 20}, "terminationGracePeriodSeconds must be more than 20"),
-    ({"service": {"registry": {"port": "http"}}}, "port"),
-    ({"service": {"registry": {"port": 70000}}}, "port"),
-    ({"spegel": {"resolveTags": "yes"}}, "resolveTags"),
-    ({"spegel": {"logLevel": "LOUD"}}, "logLevel"),
-    ({"spegel": {"mirroredRegistries": "https://docker.io"}}, "mirroredRegistries"),
-    ({"tolerations": {}}, "tolerations"),
+    ({"service": {"registry": {"port": "http"}}},
+     "/service/registry/port': 'http' does not match pattern"),
+    ({"service": {"registry": {"port": 70000}}}, "/service/registry/port': maximum: got 70,000"),
+    ({"spegel": {"resolveTags": "yes"}}, "/spegel/resolveTags': value must be one of true, false"),
+    ({"spegel": {"logLevel": "LOUD"}}, "/spegel/logLevel': value must be one of 'DEBUG'"),
+    ({"spegel": {"mirroredRegistries": "https://docker.io"}},
+     "/spegel/mirroredRegistries': got string, want null or array"),
+    ({"tolerations": {}}, "/tolerations': got object, want null or array"),
 ])
 def test_what_cannot_work_is_refused(helm, values, said):
     with pytest.raises(RenderError, match=said):
@@ -152,9 +154,20 @@ def test_other_retired_keys(helm):
                                     }}).registry["args"]
     assert flag_values(args, "--mirrored-registries") == ["https://ghcr.io"]
     assert "--prepend-existing=true" in args
-    objects = render(helm, {"grafanaDashboard": {
-        "enabled": True, "sidecarLabel": "dash", "sidecarLabelValue": "2"}})
-    assert objects[("ConfigMap", "spegel-dashboard")]["metadata"]["labels"]["dash"] == "2"
+
+
+@pytest.mark.parametrize("old, labels", [
+    ({"sidecarLabel": "dash", "sidecarLabelValue": "2"}, {"dash": "2"}),
+    ({"sidecarLabel": "dash"}, {"dash": "1"}),
+    ({"sidecarLabelValue": "2"}, {"grafana_dashboard": "2"}),
+    ({"sidecarLabel": "dash", "labels": {"mine": "3"}}, {"mine": "3"}),
+])
+def test_the_dashboards_retired_label_is_taken_unless_the_new_key_speaks(helm, old, labels):
+    def rendered(values):
+        objects = render(helm, {"grafanaDashboard": {"enabled": True, **values}})
+        return objects[("ConfigMap", "spegel-dashboard")]["metadata"]["labels"]
+
+    assert rendered(old) == {**rendered({}), **labels}
 
 
 @pytest.fixture
@@ -166,41 +179,128 @@ def notes(helm, tmp_path):
     (chart / "templates/notes.yaml").write_text(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
         'data: {text: {{ tpl (.Files.Get "notes.txt") . | toJson }} }\n')
-    return lambda values: render(helm, values, chart=chart)[("ConfigMap", "notes")]["data"]["text"]
+    return lambda values, **more: render(
+        helm, values, chart=chart, **more)[("ConfigMap", "notes")]["data"]["text"]
 
 
-def test_the_notes_say_what_is_needed_and_name_retired_keys(notes):
+def paragraphs(text):
+    """The notes' paragraphs, each on one line."""
+    return [" ".join(p.split()) for p in text.strip().split("\n\n")]
+
+
+def deprecated(text):
+    """{retired key: what is said of it} of the notes."""
+    found = [re.fullmatch(r"DEPRECATED: (\S+) (.*)\.", p) for p in paragraphs(text)]
+    return {m.group(1): m.group(2) for m in found if m}
+
+
+def test_the_notes_say_what_is_needed(notes):
     text = notes({})
     assert "pod-security.kubernetes.io/enforce=privileged" in text and "config_path" in text
     assert "can read every image" in text and "DEPRECATED" not in text
-    text = notes({"basicAuthSecretName": "users", "spegel": {
-        "registries": [], "appendMirrors": False, "blobSpeed": "", "containerdMirrorRemove": False,
-        "imageFilter": "x", "resolveLatestTag": True, "kubeconfigPath": "", "mirrorRegistries": []}})
-    assert "can read every image" not in text
-    assert text.count("DEPRECATED") == 8
-    assert "spegel.registries is taken as spegel.mirroredRegistries" in text
-    assert "spegel.imageFilter has no effect: registryFilters excludes" in text
+    assert "can read every image" not in notes({"basicAuthSecretName": "users"})
+
+
+def test_the_notes_say_where_this_differs_from_the_go_implementation(notes):
+    said = ("Other than the Go implementation, this one leaves directories of /etc/here in force that"
+            " it does not write itself, and names them in its log as not mirrored.")
+    spegel = {"containerdRegistryConfigPath": "/etc/here"}
+    assert said in paragraphs(notes({"spegel": spegel}))
+    assert "Other than" not in notes({"spegel": {**spegel, "containerdMirrorAdd": False}})
+
+
+def test_the_notes_say_what_may_keep_the_priority_class_from_being_allowed(notes):
+    said = ("Some clusters allow the priority class system-node-critical only in kube-system, or where"
+            " a ResourceQuota in spegel names it. If no pods appear, that may be why.")
+    assert said in paragraphs(notes({}))
+    assert "priority class" not in notes({"priorityClassName": "mine"})
+    assert "priority class" not in notes({"priorityClassName": ""})
+    assert "priority class" not in notes({}, namespace="kube-system")
+
+
+# Each retired key with the one that took its place, and what either may say.
+MOVED = [
+    ("spegel.registries", "spegel.mirroredRegistries", ["https://ghcr.io"], ["https://quay.io"]),
+    *[(f"spegel.{old}", "spegel.additionalMirrorTargets", ["http://192.0.2.8"], ["http://192.0.2.9"])
+      for old in ("mirrorRegistries", "extraMirrorRegistries", "additionalMirrorRegistries")],
+    ("spegel.appendMirrors", "spegel.prependExisting", True, True),
+    ("grafanaDashboard.sidecarLabel", "grafanaDashboard.labels", "dash", {"mine": "3"}),
+    ("grafanaDashboard.sidecarLabelValue", "grafanaDashboard.labels", "2", {"mine": "3"}),
+]
+GONE = {"blobSpeed": "", "containerdMirrorRemove": False, "imageFilter": "x", "kubeconfigPath": "",
+        "resolveLatestTag": True}
+
+
+def test_the_notes_are_tested_for_every_retired_key():
+    assert sorted(generate.RETIRED) == sorted([m[0] for m in MOVED] + [f"spegel.{n}" for n in GONE])
+
+
+@pytest.mark.parametrize("old, new, value, newer", MOVED, ids=[m[0] for m in MOVED])
+def test_the_notes_say_whether_a_retired_key_counts(notes, old, new, value, newer):
+    section, name = old.split(".")
+    alone, beside = (deprecated(notes({section: values})) for values in (
+        {name: value}, {name: value, new.split(".")[1]: newer}))
+    assert alone.keys() == beside.keys() == {old}
+    assert alone[old].startswith(f"is taken as {new}, ")
+    assert beside[old].startswith(f"is ignored: {new}, ")
+
+
+def test_of_several_names_for_one_key_the_first_counts_and_the_others_are_said_to_be_ignored(
+        helm, notes):
+    values = {"spegel": {"mirrorRegistries": ["http://192.0.2.1"],
+                         "extraMirrorRegistries": ["http://192.0.2.2"],
+                         "additionalMirrorRegistries": ["http://192.0.2.3"]}}
+    said = deprecated(notes(values))
+    assert {k: v.split(":")[0] for k, v in said.items()} == {
+        "spegel.additionalMirrorRegistries":
+            "is taken as spegel.additionalMirrorTargets, its new name",
+        "spegel.extraMirrorRegistries": "is ignored", "spegel.mirrorRegistries": "is ignored"}
+    assert flag_values(render(helm, values).registry["args"], "--mirror-targets")[2:] == [
+        "http://192.0.2.3"]
+
+
+def test_the_notes_name_keys_without_effect_and_both_halves_of_the_label(notes):
+    said = deprecated(notes({"spegel": GONE, "grafanaDashboard": {
+        "sidecarLabel": "dash", "sidecarLabelValue": "2"}}))
+    assert said.keys() == {f"spegel.{n}" for n in GONE} | {
+        "grafanaDashboard.sidecarLabel", "grafanaDashboard.sidecarLabelValue"}
+    assert said["spegel.imageFilter"] == "has no effect: registryFilters excludes what matches"
+    assert all(v.startswith("has no effect: ") for k, v in said.items() if k.startswith("spegel."))
 
 
 # --- files that are shipped with the chart, and examples in the pages ---
 
 
-@pytest.mark.parametrize("path", sorted((CHART / "platforms").glob("*.yaml")), ids=lambda p: p.stem)
-def test_a_platforms_file_reaches_every_container(helm, path):
-    wanted = yaml.safe_load(path.read_text())["spegel"]
-    objects = render(helm, {"spegel": wanted})
-    args = objects.registry["args"]
-    where = {m["mountPath"] for m in objects.registry["volumeMounts"]}
-    if "containerdSock" in wanted:
-        assert "--containerd-sock=" + wanted["containerdSock"] in args
-        assert wanted["containerdSock"].rsplit("/", 1)[0] in where
-    if "containerdContentPath" in wanted:
-        assert wanted["containerdContentPath"] in where
-    if wanted.get("containerdMirrorAdd", True):
-        assert wanted["containerdRegistryConfigPath"] in where
-    else:
-        assert "containerd-config" not in mounts(objects.registry)
-    assert path.name in (TOP / "docs/platforms.md").read_text()
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_platforms_file_reaches_every_container(helm, name):
+    values = PLATFORMS[name]
+    wanted = values["spegel"]
+    assert values.keys() == {"spegel"}, "what else it says is not looked at below"
+    for more in ({}, {"configurationInitContainer": True}):
+        objects = render(helm, {**values, "spegel": {**wanted, **more}})
+        where = {m["name"]: m["mountPath"] for m in objects.registry["volumeMounts"]}
+        paths = {v["name"]: v["hostPath"]["path"] for v in objects.pod["volumes"]
+                 if "hostPath" in v}
+        assert where.items() <= paths.items(), "each is where it is on the node"
+        if "containerdSock" in wanted:
+            assert "--containerd-sock=" + wanted["containerdSock"] in objects.registry["args"]
+            assert where["containerd-sock"] == wanted["containerdSock"].rsplit("/", 1)[0]
+        if "containerdContentPath" in wanted:
+            assert where["containerd-content"] == wanted["containerdContentPath"]
+        specs = dict(objects.pod_specs())
+        if not wanted.get("containerdMirrorAdd", True):
+            assert "containerd-config" not in paths and specs.keys() == {"spegel"}
+            continue
+        path = wanted["containerdRegistryConfigPath"]
+        assert paths["containerd-config"] == path
+        writes = objects.pod["initContainers"][0] if more else objects.registry
+        [cleanup] = specs["spegel-cleanup"]["containers"]
+        for container in (writes, cleanup):
+            assert mounts(container)["containerd-config"]["mountPath"] == path
+            assert "--containerd-registry-config-path=" + path in container["args"]
+        [volume] = specs["spegel-cleanup"]["volumes"]
+        assert volume["hostPath"]["path"] == path
+    assert name + ".yaml" in (TOP / "docs/platforms.md").read_text()
 
 
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]

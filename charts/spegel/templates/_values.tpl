@@ -28,7 +28,7 @@ computed and that lack our keys. Each template starts with this.
 {{- end }}
 {{- $_ := set $into (last $parts) $value }}
 {{- end }}
-{{- $_ := include "spegel.mapRetired" $values }}
+{{- $_ := set . "Retired" (include "spegel.mapRetired" $values | fromYaml) }}
 {{- $_ := set . "V" $values }}
 {{- if not $values.allowUnknownValues }}
 {{- include "spegel.refuseUnknown" (list .Values "" $known) }}
@@ -63,23 +63,53 @@ computed and that lack our keys. Each template starts with this.
 {{- dict "value" $value | toJson }}
 {{- end }}
 
-{{/* Keys of earlier charts fill those that took their place, where these say nothing. */}}
+{{/*
+Keys of earlier charts fill those that took their place, where these say nothing. What became of each that
+was given, for NOTES.txt: {"<key>": "<sentence's end>"}.
+*/}}
 {{- define "spegel.mapRetired" -}}
-{{- $s := .spegel }}
-{{- if not $s.mirroredRegistries }}
-{{- $_ := set $s "mirroredRegistries" $s.registries }}
+{{- $became := dict }}
+{{- range list
+      (list .spegel "spegel" "registries" "mirroredRegistries")
+      (list .spegel "spegel" "additionalMirrorRegistries" "additionalMirrorTargets")
+      (list .spegel "spegel" "extraMirrorRegistries" "additionalMirrorTargets")
+      (list .spegel "spegel" "mirrorRegistries" "additionalMirrorTargets")
+      (list .spegel "spegel" "appendMirrors" "prependExisting") }}
+{{- $section := index . 0 }}
+{{- $old := printf "%s.%s" (index . 1) (index . 2) }}
+{{- $new := printf "%s.%s" (index . 1) (index . 3) }}
+{{- $value := get $section (index . 2) }}
+{{- if kindIs "invalid" $value }}
+{{- else if get $section (index . 3) }}
+{{- $_ := set $became $old (printf "is ignored: %s, its new name, is set, by itself or by another old name" $new) }}
+{{- else }}
+{{- $_ := set $section (index . 3) $value }}
+{{- $_ := set $became $old (printf "is taken as %s, its new name" $new) }}
 {{- end }}
-{{- if not $s.additionalMirrorTargets }}
-{{- $_ := set $s "additionalMirrorTargets"
-      (coalesce $s.additionalMirrorRegistries $s.extraMirrorRegistries $s.mirrorRegistries) }}
-{{- end }}
-{{- if $s.appendMirrors }}
-{{- $_ := set $s "prependExisting" true }}
 {{- end }}
 {{- $g := .grafanaDashboard }}
-{{- if and $g.sidecarLabel (not $g.labels) }}
-{{- $_ := set $g "labels" (dict $g.sidecarLabel ($g.sidecarLabelValue | default "1")) }}
+{{- $labelled := $g.labels }}
+{{- range list "sidecarLabel" "sidecarLabelValue" }}
+{{- if not (kindIs "invalid" (get $g .)) }}
+{{- $_ := set $became (printf "grafanaDashboard.%s" .)
+      (ternary "is ignored: grafanaDashboard.labels, which took its place, is set"
+        "is taken as grafanaDashboard.labels, which took its place" (not (empty $labelled))) }}
+{{- if not $labelled }}
+{{- $_ := set $g "labels"
+      (dict ($g.sidecarLabel | default "grafana_dashboard") ($g.sidecarLabelValue | default "1")) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- range $old, $why := dict
+      "resolveLatestTag" "tags are resolved anew each time; see resolveTags and registryFilters"
+      "blobSpeed" "nothing is throttled" "kubeconfigPath" "nothing here talks to Kubernetes"
+      "imageFilter" "registryFilters excludes what matches"
+      "containerdMirrorRemove" "uninstalling takes the configuration back" }}
+{{- if not (kindIs "invalid" (get $.spegel $old)) }}
+{{- $_ := set $became (printf "spegel.%s" $old) (printf "has no effect: %s" $why) }}
+{{- end }}
+{{- end }}
+{{- toYaml $became }}
 {{- end }}
 
 {{/* (values, prefix of their paths, table) */}}
@@ -147,7 +177,7 @@ to their lengths. The last parts of the paths count once more, since people miss
 {{/* What can only be a mistake is said here, not by a cluster that does not come up. */}}
 {{- define "spegel.refuseWrong" -}}
 {{- $image := .V.image }}
-{{- if hasSuffix "spegel-org/spegel" $image.repository }}
+{{- if regexMatch "(^|/)(spegel-org|xenitab)/spegel$" $image.repository }}
 {{- fail (printf "\n\nimage.repository is %s, the image of the Go implementation, which does not know this chart's arguments. Set image.repository, and image.tag or image.digest with it, to this program's image.\n" $image.repository) }}
 {{- end }}
 {{- if not $image.repository }}
