@@ -4,6 +4,7 @@ again to the last byte."""
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,15 +19,17 @@ from support import (NEXT_TO_NOTHING, Sent, assert_holds, assert_seconds, wait_k
 
 pytestmark = pytest.mark.usefixtures("built_daemon", "installed_containerd")
 
-BOOTSTRAP = f"""# spegel bootstrap
-server = 'http://registry.lab:5000'
 
-[host.'{MIRROR}']
-capabilities = ['pull', 'resolve']
-[host.'{MIRROR}'.header]
-X-Spegel-Registry = ['http://registry.lab:5000']
-X-Spegel-Mirror = ['false']
-"""
+def bootstrap_file(registry, instance):
+    """The file that docs/bootstrap.md puts into a machine's image, for this registry and the URL of an
+    instance on another node instead of this one's NodePort."""
+    with open(os.path.join(os.path.dirname(__file__), "../../docs/bootstrap.md"),
+              encoding="utf-8") as f:
+        [text] = re.findall(r"^```toml\n(# spegel bootstrap\n.*?)^```$", f.read(), re.M | re.S)
+    for shown, ours in [("https://ghcr.io", registry), ("http://127.0.0.1:30000", instance)]:
+        assert text.count(shown) == 2
+        text = text.replace(shown, ours)
+    return text
 
 
 def tree(directory):
@@ -157,7 +160,7 @@ def test_a_bootstrap_file_makes_a_node_pull_from_another_before_it_has_a_daemon(
         reference = l.push(image)
         holder.pull(reference)
         wait_known(l, reference, image, [holder])
-        bootstrap = BOOTSTRAP.replace(MIRROR, holder.daemon.url)
+        bootstrap = bootstrap_file(l.upstream.url, holder.daemon.url)
         if not ours:
             bootstrap = bootstrap.partition("\n")[2]
         new.containerd.write_hosts(l.upstream.address, bootstrap)

@@ -165,3 +165,34 @@ def test_whoever_ran_in_whatever_order_the_users_files_come_back(tmp_path, order
                 {n: e for n, e in before.items() if n.startswith("other.example")}
     WHO[last].cleanup(top)
     assert state(top) == before
+
+
+@pytest.mark.parametrize("last", "gc")
+def test_a_directory_added_while_ours_ran_outlives_a_rollback_once_ours_has_run_again(tmp_path, last):
+    top = tmp_path / "certs.d"
+    top.mkdir(mode=0o755)
+    users_own(top)
+    Ours.configure(top)
+    write(top / "later.example/hosts.toml", "server = 'https://later.example'\n", 0o604)
+    added = {n: e for n, e in state(top).items() if n.startswith("later.example")}
+    Ours.configure(top)
+    assert added.items() <= state(top).items() and added.items() <= state(top / "_backup").items()
+    Go.configure(top)
+    assert not (top / "later.example").exists()
+    WHO[last].cleanup(top)
+    assert added.items() <= state(top).items()
+
+
+@pytest.mark.usefixtures("installed_containerd")
+def test_the_go_implementations_key_in_the_data_directory_is_left_alone():
+    """Rolled back, an instance of it is the peer that it was."""
+    with lab.Lab(nodes=0, upstream=False) as opened:
+        node = opened.add_node(start=False)
+        key = pathlib.Path(node.daemon.data_dir) / "private.key"
+        write(key, "the Go implementation's", 0o600)
+        before = state(key.parent)["private.key"], key.stat().st_mtime_ns, key.stat().st_ino
+        opened.start()
+        opened.settle(lambda: len(os.listdir(node.daemon.data_dir)) > 1, what="its own identity")
+        assert node.daemon.stop() == 0
+        assert (state(key.parent)["private.key"], key.stat().st_mtime_ns,
+                key.stat().st_ino) == before
