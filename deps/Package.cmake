@@ -25,6 +25,10 @@ install(FILES ${DEBIAN}/spegel.default DESTINATION /etc/default RENAME spegel CO
 install(DIRECTORY DESTINATION /etc/containerd/certs.d COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES ${DEBIAN}/completion.bash DESTINATION share/bash-completion/completions
         RENAME spegel COMPONENT package EXCLUDE_FROM_ALL)
+install(FILES ${DEBIAN}/completion.zsh DESTINATION share/zsh/vendor-completions
+        RENAME _spegel COMPONENT package EXCLUDE_FROM_ALL)
+install(FILES ${DEBIAN}/completion.fish DESTINATION share/fish/vendor_completions.d
+        RENAME spegel.fish COMPONENT package EXCLUDE_FROM_ALL)
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME spegel)
 set(CPACK_PACKAGE_CONTACT "The Spegel in C authors <maintainers@spegel.invalid>")
