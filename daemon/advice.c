@@ -13,11 +13,19 @@
 #define LOOK_PERIOD_MS 2000
 #define FIGURES_MAX 256
 
+/* Whether containerd is of that release or a later one; so is one that does not say. */
+static bool is_since(const struct advice *a, unsigned major, unsigned minor)
+{
+    const char *version = containerd_version(a->node->containerd);
+    unsigned is_major, is_minor;
+    return sscanf(version + (version[0] == 'v'), "%u.%u", &is_major, &is_minor) != 2 ||
+           is_major > major || (is_major == major && is_minor >= minor);
+}
+
 /* The plugin's name is another one in 2.x. */
 static bool is_first_major(const struct advice *a)
 {
-    const char *version = containerd_version(a->node->containerd);
-    return strncmp(version + (version[0] == 'v'), "1.", 2) == 0;
+    return !is_since(a, 2, 0);
 }
 
 /* What there is to know, from either source. */
@@ -73,6 +81,10 @@ static bool advise_settings(const struct advice *a)
         log_warn("containerd looks for hosts.toml elsewhere than it is written",
                  LOG_STR("config_path", known.path), LOG_STR("written", o->config_path),
                  LOG_STR("fix", fix));
+    } else if (known.knows_path && strchr(known.path, ':') && is_since(a, 2, 1)) {
+        log_warn("containerd takes a list in config_path for one directory, unless it discards "
+                 "layers: it never asks this mirror",
+                 LOG_STR("config_path", known.path), LOG_STR("fix", fix));
     }
     return discards;
 }
@@ -141,7 +153,8 @@ static void watch_requests(struct advice *a)
             "were imported, it is not pointed here",
             LOG_INT("images", tags - a->tags),
             LOG_STR("fix", "config_path in containerd's configuration has to name the directory "
-                           "with our hosts.toml; a registry's own directory there beats "
+                           "with our hosts.toml, and since containerd 2.1 that one alone; a "
+                           "registry's own directory there beats "
                            "_default"));
         a->warned = true;
     }

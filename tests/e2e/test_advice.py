@@ -116,6 +116,9 @@ SECOND = {
                       '[plugins."io.containerd.grpc.v1.cri".registry]\n'
                       ' config_path = "/etc/elsewhere"\n', WRITE,
                       [("elsewhere than it is written", f"{TABLE}.registry] config_path = ")]),
+    "list-of-directories": (False, f'version = 3\n{TABLE}.registry]\n'
+                            ' config_path = "{certs_d}:/etc/docker/certs.d"\n', WRITE,
+                            [("takes a list in config_path", f"{TABLE}.registry] config_path = ")]),
     "discards": (True, None, [],
                  [("without their layers", f"{TABLE}] discard_unpacked_layers = false")]),
     "discarded-before": (True, None, [],
@@ -131,7 +134,7 @@ def show_configuration(node, text):
     os.mkdir(directory)
     if text:
         with open(os.path.join(directory, "config.toml"), "w", encoding="utf-8") as f:
-            f.write(text)
+            f.write(text.replace("{certs_d}", node.containerd.certs_d))
     command = node.daemon.command
     node.daemon.command = lambda: [
         "sh", "-c", 'mount --bind "$0" /etc/containerd && exec "$@"', directory, *command()]
