@@ -17,6 +17,15 @@ static const struct {
     [CERTSD_RESTORED] = {LOG_INFO, "what was there is put back"},
     [CERTSD_REMOVED] = {LOG_INFO, "the mirror's configuration is removed"},
     [CERTSD_CLEANED] = {LOG_INFO, "the backup is removed, nothing of the mirror is left"},
+    [CERTSD_DENIED] = {LOG_WARN,
+                       "this may not be changed without capabilities, and stays as it is"},
+    [CERTSD_NOT_BACKED_UP] = {LOG_WARN,
+                              "something in this may not be read without capabilities: it "
+                              "stays in force, and has no backup"},
+    [CERTSD_OTHER_OWNER] = {LOG_WARN, "something in this and its copy in the backup have not the "
+                                      "same owner, which takes capabilities"},
+    [CERTSD_LEFT] = {LOG_WARN, "this cannot be put back without capabilities, and is left in "
+                               "_backup.left"},
 };
 
 void certsd_log(void *user, enum certsd_event event, const char *name)

@@ -21,6 +21,24 @@
 #define AUTHORIZATION_BYTES 2048
 #define NAMES_BYTES 4096
 
+/* What is told of registries, all of one kind in one line. */
+static const struct {
+    enum certsd_event event;
+    enum log_level level;
+    const char *message;
+} tellings[] = {
+    {CERTSD_NOT_MIRRORED, LOG_INFO,
+     "registries with a configuration of their own are not mirrored"},
+    {CERTSD_DENIED, LOG_WARN,
+     "configuration that may not be changed without capabilities stays as it is"},
+    {CERTSD_NOT_BACKED_UP, LOG_WARN,
+     "configuration that may not be read without capabilities stays in force, and has no backup"},
+    {CERTSD_OTHER_OWNER, LOG_WARN,
+     "configuration and its copy in the backup have not the same owner, which takes capabilities"},
+};
+
+#define TELLINGS (sizeof tellings / sizeof *tellings)
+
 struct config_writer {
     struct node *node;
     struct timer timer;
@@ -33,7 +51,7 @@ struct config_writer {
     char authorization[AUTHORIZATION_BYTES]; /* "": none */
     struct error error;
     int result;
-    struct buf left_alone; /* names of directories that stay in force, not mirrored */
+    struct buf told[TELLINGS]; /* the names */
 };
 
 static void writer_probe(struct config_writer *w);
@@ -103,8 +121,20 @@ static void writer_look(void *arg)
 static void writer_notice(void *user, enum certsd_event event, const char *name)
 {
     struct config_writer *w = user;
-    if (event == CERTSD_NOT_MIRRORED) {
-        (void)buf_printf(&w->left_alone, "%s%s", w->left_alone.len ? ", " : "", name);
+    for (size_t i = 0; i < TELLINGS; i++) {
+        if (tellings[i].event == event) {
+            (void)buf_printf(&w->told[i], "%s%s", w->told[i].len ? ", " : "", name);
+        }
+    }
+}
+
+static void writer_tell(struct config_writer *w)
+{
+    for (size_t i = 0; i < TELLINGS; i++) {
+        if (!w->freed && w->told[i].len) {
+            LOG_AT(tellings[i].level, tellings[i].message, LOG_STR("registries", w->told[i].data));
+        }
+        buf_done(&w->told[i]);
     }
 }
 
@@ -124,7 +154,9 @@ static void writer_run(struct work *work)
         .node_id = w->node_id,
     };
     const struct certsd_notices notices = {.on_event = writer_notice, .user = w};
-    buf_init(&w->left_alone, NAMES_BYTES);
+    for (size_t i = 0; i < TELLINGS; i++) {
+        buf_init(&w->told[i], NAMES_BYTES);
+    }
     w->result = certsd_configure(&spec, &notices, &w->error);
 }
 
@@ -132,11 +164,7 @@ static void writer_done(struct work *work, int status)
 {
     struct config_writer *w = CONTAINER_OF(work, struct config_writer, work);
     w->writing = false;
-    if (!w->freed && w->left_alone.len) {
-        log_info("registries with a configuration of their own are not mirrored",
-                 LOG_STR("registries", w->left_alone.data));
-    }
-    buf_done(&w->left_alone);
+    writer_tell(w);
     if (w->freed) {
         free(w);
         return;

@@ -12,6 +12,9 @@
 #include "base/text_list.h"
 #include "certsd/files.h"
 #include "certsd/hosts.h"
+#include "certsd/originals.h"
+#include "certsd/restore.h"
+#include "certsd/trees.h"
 
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
@@ -75,6 +78,11 @@ int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mo
     return r;
 }
 
+static int tolerate_denied(const struct certs_dir *l, int r)
+{
+    return files_is_denied(r) ? trees_remove(l->dir, STAGED, NULL) : r;
+}
+
 /* A bootstrap file is ours: it goes from the copy, and a directory that held nothing else with
  * it. */
 static int back_up_entry(struct certs_dir *l, const char *name, void *user, struct error *err)
@@ -82,7 +90,7 @@ static int back_up_entry(struct certs_dir *l, const char *name, void *user, stru
     int staged = *(int *)user;
     enum hosts_owner owner;
     bool directory = false;
-    int r = files_copy(l->dir, name, staged, name, err);
+    int r = trees_copy_some(l->dir, name, staged, name, TREES_READABLE, NULL, err);
     r = r < 0 ? r : certs_dir_owner(l, name, &owner, err);
     if (r < 0 || owner != HOSTS_BOOTSTRAP || !certs_dir_has(staged, name, &directory) ||
         !directory) {
@@ -92,7 +100,8 @@ static int back_up_entry(struct certs_dir *l, const char *name, void *user, stru
     (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, name);
     if (unlinkat(staged, path, 0) < 0 ||
         (unlinkat(staged, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST)) {
-        return fail(err, "backing up", name);
+        r = fail(err, "backing up", name);
+        return files_is_denied(r) ? 0 : r;
     }
     return 0;
 }
@@ -109,7 +118,7 @@ int backup_make(struct certs_dir *l, struct error *err)
     if (mkdirat(l->dir, STAGED, 0700) < 0) {
         return fail(err, "making", CERTS_DIR_BACKUP);
     }
-    int staged = openat(l->dir, STAGED, CERTS_DIR_DIRECTORY_FLAGS);
+    int staged = openat(l->dir, STAGED, FILES_DIRECTORY_FLAGS);
     if (staged < 0) {
         return fail(err, "making", CERTS_DIR_BACKUP);
     }
@@ -130,82 +139,14 @@ int backup_make(struct certs_dir *l, struct error *err)
 
 int backup_renew(const struct certs_dir *l, const char *name, struct error *err)
 {
-    int r = files_copy(l->dir, name, l->dir, STAGED, err);
+    if (trees_compare(l->dir, name, l->backup, name, NULL) == TREES_OWNER) {
+        return 0;
+    }
+    int r = trees_copy_some(l->dir, name, l->dir, STAGED, TREES_READABLE, NULL, err);
     if (r < 0 || !certs_dir_has(l->dir, STAGED, NULL)) {
         return r; /* nothing that can be copied: a socket, say */
     }
     return certs_dir_take_place(l, l->backup, name, err);
-}
-
-/* <name> is a directory that we may have made: what the backup has takes its place whole, with the
- * files added since beside it if it is a directory too. */
-static int restore_whole(const struct certs_dir *l, const char *name, bool merge, struct error *err)
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, STAGED "/" CERTS_DIR_HOSTS);
-    int r = merge ? files_copy(l->dir, name, l->dir, STAGED, err) : 0;
-    r = r < 0 || !merge ? r : files_remove(l->dir, path, err);
-    r = r < 0 ? r : files_copy(l->backup, name, l->dir, STAGED, err);
-    return r < 0 ? r : certs_dir_take_place(l, l->dir, name, err);
-}
-
-static int restore_hosts(const struct certs_dir *l, int fd, const char *name, bool *ret_restored,
-                         struct error *err)
-{
-    int saved = l->backup < 0 ? -1 : openat(l->backup, name, CERTS_DIR_DIRECTORY_FLAGS);
-    bool restored = certs_dir_has(saved, CERTS_DIR_HOSTS, NULL);
-    int r = restored ? files_copy(saved, CERTS_DIR_HOSTS, fd, CERTS_DIR_HOSTS, err)
-                     : files_remove(fd, CERTS_DIR_HOSTS, err);
-    if (saved >= 0) {
-        (void)close(saved);
-    }
-    *ret_restored = restored;
-    return r < 0 ? r : files_sync(fd, err);
-}
-
-/* Nothing but our file is in there. */
-static int is_only_hosts(int fd, bool *ret_only, struct error *err)
-{
-    struct text_list names = {0};
-    int r = files_list(fd, &names, err);
-    *ret_only = r == 0 && names.count == 1 && !strcmp(names.items[0], CERTS_DIR_HOSTS);
-    text_list_done(&names);
-    return r;
-}
-
-static int remove_whole(const struct certs_dir *l, int from, const char *name, struct error *err)
-{
-    if (renameat(from, name, l->dir, RETIRED) < 0) {
-        return fail(err, "removing", name);
-    }
-    int r = files_sync(from, err);
-    return r < 0 ? r : files_remove(l->dir, RETIRED, err);
-}
-
-int backup_retire(const struct certs_dir *l, const char *name, struct error *err)
-{
-    bool saved_directory = false, restored = true;
-    bool saved = certs_dir_has(l->backup, name, &saved_directory);
-    int fd = openat(l->dir, name, CERTS_DIR_DIRECTORY_FLAGS);
-    if (fd < 0) {
-        return 0; /* a link, and so not made by us, whatever it leads to */
-    }
-    bool only = false;
-    int r = saved ? 0 : is_only_hosts(fd, &only, err);
-    if (r == 0 && saved && (l->moved || !saved_directory)) {
-        r = restore_whole(l, name, saved_directory, err);
-    } else if (r == 0 && only) {
-        restored = false;
-        r = remove_whole(l, l->dir, name, err);
-    } else if (r == 0) {
-        r = restore_hosts(l, fd, name, &restored, err);
-    }
-    (void)close(fd);
-    if (r < 0) {
-        return error_wrap(err, r, "%s", name);
-    }
-    certs_dir_notice(l, restored ? CERTSD_RESTORED : CERTSD_REMOVED, name);
-    return 0;
 }
 
 static int retire_generated(struct certs_dir *l, const char *name, void *user, struct error *err)
@@ -213,7 +154,7 @@ static int retire_generated(struct certs_dir *l, const char *name, void *user, s
     (void)user;
     enum hosts_owner owner;
     int r = certs_dir_owner(l, name, &owner, err);
-    return r < 0 || owner != HOSTS_GENERATED ? r : backup_retire(l, name, err);
+    return r < 0 || owner != HOSTS_GENERATED ? r : tolerate_denied(l, restore_retire(l, name, err));
 }
 
 /* Brings back what was moved away and nobody has put there again. */
@@ -226,7 +167,11 @@ static int return_moved(const struct certs_dir *l, struct error *err)
         if (certs_dir_is_ours(name) || certs_dir_has(l->dir, name, NULL)) {
             continue;
         }
-        r = files_copy(l->backup, name, l->dir, STAGED, err);
+        r = restore_stage(l, name, err);
+        if (files_is_denied(r)) {
+            r = 0;
+            continue;
+        }
         if (r == 0 && renameat(l->dir, STAGED, l->dir, name) < 0) {
             r = fail(err, "restoring", name);
         }
@@ -264,17 +209,17 @@ static int forget_bootstrap(const struct certs_dir *l, const char *name, struct 
     if (r < 0 || !bootstrap) {
         return r;
     }
-    int fd = openat(l->backup, name, CERTS_DIR_DIRECTORY_FLAGS);
+    int fd = openat(l->backup, name, FILES_DIRECTORY_FLAGS);
     if (fd < 0) {
         return fail(err, "opening", name);
     }
     bool only;
-    r = is_only_hosts(fd, &only, err);
+    r = restore_is_only_hosts(fd, &only, err);
     if (r == 0 && !only) {
-        r = files_remove(fd, CERTS_DIR_HOSTS, err);
+        r = trees_remove(fd, CERTS_DIR_HOSTS, err);
         r = r < 0 ? r : files_sync(fd, err);
     } else if (r == 0) {
-        r = remove_whole(l, l->backup, name, err);
+        r = restore_remove(l, l->backup, name, err);
     }
     (void)close(fd);
     return r;
@@ -286,7 +231,7 @@ static int forget_bootstraps(const struct certs_dir *l, struct error *err)
     struct text_list names = {0};
     int r = files_list(l->backup, &names, err);
     for (size_t i = 0; r == 0 && i < names.count; i++) {
-        r = forget_bootstrap(l, names.items[i], err);
+        r = tolerate_denied(l, forget_bootstrap(l, names.items[i], err));
     }
     text_list_done(&names);
     return r;
@@ -307,16 +252,36 @@ int backup_adopt(struct certs_dir *l, struct error *err)
     return r;
 }
 
-int backup_drop(struct certs_dir *l, struct error *err)
+/* It is a backup no more: to the Go implementation one says that all else may be deleted. */
+static int leave(struct certs_dir *l, const struct text_list *left, struct error *err)
 {
+    if (renameat2(l->dir, CERTS_DIR_BACKUP, l->dir, CERTS_DIR_LEFT, RENAME_NOREPLACE) < 0) {
+        return fail(err, "renaming the backup to", CERTS_DIR_LEFT);
+    }
+    (void)close(l->backup);
+    l->backup = -1;
+    int r = files_sync(l->dir, err);
+    r = r < 0 ? r : trees_remove(l->dir, CERTS_DIR_COPIED, err);
+    for (size_t i = 0; r == 0 && i < left->count; i++) {
+        certs_dir_notice(l, CERTSD_LEFT, left->items[i]);
+    }
+    return r;
+}
+
+int backup_drop(struct certs_dir *l, struct text_list *left, struct error *err)
+{
+    int returned = originals_return(l, left, err);
+    if (returned < 0 || left->count) {
+        return returned < 0 ? returned : leave(l, left, err);
+    }
     if (renameat(l->dir, CERTS_DIR_BACKUP, l->dir, RETIRED) < 0) {
         return fail(err, "removing", CERTS_DIR_BACKUP);
     }
     (void)close(l->backup);
     l->backup = -1;
     int r = files_sync(l->dir, err);
-    r = r < 0 ? r : files_remove(l->dir, CERTS_DIR_COPIED, err);
-    r = r < 0 ? r : files_remove(l->dir, RETIRED, err);
+    r = r < 0 ? r : trees_remove(l->dir, CERTS_DIR_COPIED, err);
+    r = r < 0 ? r : trees_remove(l->dir, RETIRED, err);
     if (r == 0) {
         certs_dir_notice(l, CERTSD_CLEANED, "");
     }

@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/text_list.h"
 #include "certsd/certs_dir.h"
 
 /* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none, or a
@@ -23,20 +24,20 @@
 int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
                 struct error *err);
 
-/* Makes `_backup`: everything but bootstrap files, copied, complete before it has its name. */
+/* Makes `_backup`: everything that may be read, but bootstrap files, copied; complete before it has
+ * its name. */
 int backup_make(struct certs_dir *l, struct error *err);
 
-/* Takes `<name>` as it stands now into `_backup`, in place of what that has of it. */
+/* Takes `<name>` as it stands now into `_backup`, in place of what that has of it. What differs by
+ * its owner alone is not touched: either may be the original. */
 int backup_renew(const struct certs_dir *l, const char *name, struct error *err);
 
 /* After the Go implementation has run, makes the backup one of ours: bootstrap files that it moved
  * there are gone, what it generated gives way to what had been there, and what it had moved away or
- * deleted is in force again. Else does nothing. */
+ * deleted is in force again, but what may not be read: that stays in `_backup`, whence cleaning up
+ * moves it. Else does nothing. */
 int backup_adopt(struct certs_dir *l, struct error *err);
 
-/* Takes back a <name> whose hosts.toml is generated or a bootstrap file: what `_backup` has takes
- * its place, else it goes, and its directory with it if nothing else is in there. */
-int backup_retire(const struct certs_dir *l, const char *name, struct error *err);
-
-/* Removes `_backup`, at once as far as anybody can see. */
-int backup_drop(struct certs_dir *l, struct error *err);
+/* Removes `_backup`, at once as far as anybody can see. If it has something that cannot be put back
+ * (the names in `left` so far, to which is added) it gets CERTS_DIR_LEFT for its name instead. */
+int backup_drop(struct certs_dir *l, struct text_list *left, struct error *err);

@@ -13,6 +13,7 @@
 #include "base/text_list.h"
 #include "certsd/files.h"
 #include "certsd/hosts.h"
+#include "certsd/trees.h"
 
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
@@ -26,6 +27,7 @@ static int fail(struct error *err, const char *what, const char *name)
 bool certs_dir_is_ours(const char *name)
 {
     return !strcmp(name, CERTS_DIR_BACKUP) || !strcmp(name, CERTS_DIR_COPIED) ||
+           !strncmp(name, CERTS_DIR_ASIDE, strlen(CERTS_DIR_ASIDE)) ||
            !strncmp(name, FILES_TEMPORARY, strlen(FILES_TEMPORARY));
 }
 
@@ -36,7 +38,7 @@ static int remove_leftovers(int dir, struct error *err)
     for (size_t i = 0; r == 0 && i < names.count; i++) {
         const char *name = names.items[i];
         if (!strncmp(name, FILES_TEMPORARY, strlen(FILES_TEMPORARY))) {
-            r = files_remove(dir, name, err);
+            r = trees_remove(dir, name, err);
         }
     }
     text_list_done(&names);
@@ -47,11 +49,11 @@ static int remove_leftovers_within(struct certs_dir *l, const char *name, void *
                                    struct error *err)
 {
     (void)user;
-    int fd = openat(l->dir, name, CERTS_DIR_DIRECTORY_FLAGS);
+    int fd = openat(l->dir, name, FILES_DIRECTORY_FLAGS);
     if (fd < 0) {
         return 0;
     }
-    int r = remove_leftovers(fd, err);
+    int r = files_may_change(l->dir, name) ? remove_leftovers(fd, err) : 0;
     (void)close(fd);
     return r;
 }
@@ -70,9 +72,9 @@ bool certs_dir_has(int dir, const char *name, bool *ret_directory)
 
 static int open_backup(struct certs_dir *l, struct error *err)
 {
-    l->backup = openat(l->dir, CERTS_DIR_BACKUP, CERTS_DIR_DIRECTORY_FLAGS);
+    l->backup = openat(l->dir, CERTS_DIR_BACKUP, FILES_DIRECTORY_FLAGS);
     if (l->backup < 0) {
-        return errno == ENOENT ? files_remove(l->dir, CERTS_DIR_COPIED, err)
+        return errno == ENOENT ? trees_remove(l->dir, CERTS_DIR_COPIED, err)
                                : fail(err, "opening", CERTS_DIR_BACKUP);
     }
     l->moved = !certs_dir_has(l->dir, CERTS_DIR_COPIED, NULL);
@@ -158,8 +160,8 @@ int certs_dir_take_place(const struct certs_dir *l, int to, const char *name, st
         return fail(err, "replacing", name);
     }
     r = files_sync(to, err);
-    r = r < 0 ? r : files_remove(l->dir, STAGED, err);
-    return r < 0 ? r : files_remove(l->dir, RETIRED, err);
+    r = r < 0 ? r : trees_remove(l->dir, STAGED, err);
+    return r < 0 ? r : trees_remove(l->dir, RETIRED, err);
 }
 
 static int stage_directory(const struct certs_dir *l, const char *name, bool keep, int *ret_fd,
@@ -168,12 +170,12 @@ static int stage_directory(const struct certs_dir *l, const char *name, bool kee
     int r = 0;
     int source = keep ? openat(l->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (source >= 0) {
-        r = files_copy(source, ".", l->dir, STAGED, err);
+        r = trees_copy(source, ".", l->dir, STAGED, err);
         (void)close(source);
     } else if (mkdirat(l->dir, STAGED, 0755) < 0) {
         r = fail(err, "making directory", name);
     }
-    int fd = r < 0 ? -1 : openat(l->dir, STAGED, CERTS_DIR_DIRECTORY_FLAGS);
+    int fd = r < 0 ? -1 : openat(l->dir, STAGED, FILES_DIRECTORY_FLAGS);
     if (r == 0 && (fd < 0 || (source < 0 && fchmod(fd, 0755) < 0))) {
         r = fail(err, "making directory", name);
     }
@@ -190,8 +192,11 @@ static int stage_directory(const struct certs_dir *l, const char *name, bool kee
 int certs_dir_install(const struct certs_dir *l, const char *name, const struct buf *text,
                       mode_t mode, bool keep, struct error *err)
 {
-    int fd = openat(l->dir, name, CERTS_DIR_DIRECTORY_FLAGS);
+    int fd = openat(l->dir, name, FILES_DIRECTORY_FLAGS);
     bool staged = fd < 0;
+    if (staged && errno == EACCES) {
+        return fail(err, "opening", name);
+    }
     int r = staged ? stage_directory(l, name, keep, &fd, err) : 0;
     if (r == 0) {
         r = files_replace(fd, CERTS_DIR_HOSTS, text->data, text->len, mode, err);

@@ -12,11 +12,12 @@
 #include "certsd/notice.h"
 
 #define CERTS_DIR_BACKUP "_backup"
-#define CERTS_DIR_COPIED ".spegel" /* `_backup` is a copy: see backup.h */
+#define CERTS_DIR_COPIED ".spegel"    /* `_backup` is a copy: see backup.h */
+#define CERTS_DIR_ASIDE ".spegel."    /* begins the name of what is put aside: see originals.h */
+#define CERTS_DIR_LEFT "_backup.left" /* what cleaning up could not put back */
 #define CERTS_DIR_HOSTS "hosts.toml"
 #define CERTS_DIR_STAGED FILES_TEMPORARY "staged"   /* what will take a name */
 #define CERTS_DIR_RETIRED FILES_TEMPORARY "retired" /* what lost its name */
-#define CERTS_DIR_DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct certs_dir {
     int dir;
@@ -53,7 +54,7 @@ bool certs_dir_has(int dir, const char *name, bool *ret_directory);
 int certs_dir_install(const struct certs_dir *l, const char *name, const struct buf *text,
                       mode_t mode, bool keep, struct error *err);
 
-/* Whether the name is `_backup`, the mark beside it, or a temporary one. */
+/* Whether the name is `_backup`, the mark beside it, put aside, or temporary. */
 bool certs_dir_is_ours(const char *name);
 
 /* Puts CERTS_DIR_STAGED in the place of <name> in the directory `to`, in one step, and removes what

@@ -11,7 +11,10 @@
 #include "certsd/files.h"
 #include "certsd/hosts.h"
 #include "certsd/certs_dir.h"
+#include "certsd/originals.h"
 #include "certsd/registry_url.h"
+#include "certsd/restore.h"
+#include "certsd/trees.h"
 
 /* One registry to be written. */
 struct plan {
@@ -20,6 +23,7 @@ struct plan {
     struct buf text;
     mode_t mode;
     bool prepended;
+    bool denied; /* what is to be kept behind the mirror may not be read */
 };
 
 struct configure {
@@ -29,6 +33,8 @@ struct configure {
     struct registry_url *targets;
     size_t target_count;
     bool first; /* `_backup` is made by this run */
+    int failed; /* for one name: the others are seen to */
+    struct error failure;
 };
 
 static int out_of_memory(struct error *err)
@@ -162,7 +168,10 @@ static int plan_render(const struct configure *c, const struct certs_dir *l, str
     if (l && c->spec->prepend_existing) {
         r = plan_read_existing(l, plan, &existing, &mode, err);
     }
-    if (r == 0 || r == -ENOENT) {
+    plan->denied = files_is_denied(r);
+    if (plan->denied) {
+        r = 0;
+    } else if (r == 0 || r == -ENOENT) {
         plan->prepended = existing.len > 0;
         /* Whom the owner did not let read his file may not read it now. */
         plan->mode = (c->spec->authorization ? 0600 : 0644) & mode;
@@ -193,32 +202,64 @@ static bool is_planned(const struct configure *c, const char *name)
     return false;
 }
 
-/* Everything in the directory but the registries to be written. */
-static int settle_other(struct certs_dir *l, const char *name, void *user, struct error *err)
+/* What one name came to, which is not to stop the others. */
+static void settle(struct certs_dir *l, struct configure *c, const char *name, int r,
+                   const struct error *err)
+{
+    if (r < 0) {
+        (void)trees_remove(l->dir, CERTS_DIR_STAGED, NULL);
+    }
+    if (files_is_denied(r)) {
+        certs_dir_notice(l, CERTSD_DENIED, name);
+    } else if (r < 0 && c->failed == 0) {
+        c->failed = r;
+        c->failure = *err;
+    }
+}
+
+static void tell_losses(const struct certs_dir *l, const char *name, bool ours)
+{
+    unsigned differs = originals_compare(l, name, ours);
+    if (differs & TREES_LACKS) {
+        certs_dir_notice(l, CERTSD_NOT_BACKED_UP, name);
+    }
+    if (differs & TREES_OWNER) {
+        certs_dir_notice(l, CERTSD_OTHER_OWNER, name);
+    }
+}
+
+static int back_to_its_owner(struct certs_dir *l, const struct configure *c, const char *name,
+                             struct error *err)
 {
     enum hosts_owner owner;
-    const struct configure *c = user;
-    if (is_planned(c, name)) {
-        return 0;
-    }
     int r = certs_dir_owner(l, name, &owner, err);
-    if (r < 0) {
-        return r;
+    bool retired = r == 0 && (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP);
+    if (retired) {
+        r = restore_retire(l, name, err);
     }
-    if (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP) {
-        r = backup_retire(l, name, err);
-        if (r < 0 || !certs_dir_has(l->dir, name, NULL)) {
-            return r;
-        }
-    } else if (!c->first) {
+    if (r == 0 && certs_dir_has(l->dir, name, NULL) && (retired || !c->first)) {
         /* So that the Go implementation's cleanup, which deletes it, puts back what is now. */
         r = backup_renew(l, name, err);
     }
+    return r;
+}
+
+/* Everything in the directory but the registries to be written. */
+static int settle_other(struct certs_dir *l, const char *name, void *user, struct error *err)
+{
+    struct configure *c = user;
     struct stat st;
-    if (r == 0 && fstatat(l->dir, name, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
+    if (is_planned(c, name)) {
+        return 0;
+    }
+    settle(l, c, name, back_to_its_owner(l, c, name, err), err);
+    if (fstatat(l->dir, name, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
         certs_dir_notice(l, CERTSD_NOT_MIRRORED, name);
     }
-    return r;
+    if (certs_dir_has(l->dir, name, NULL)) {
+        tell_losses(l, name, false);
+    }
+    return 0;
 }
 
 static bool is_written(const struct certs_dir *l, const struct plan *plan)
@@ -234,10 +275,30 @@ static bool is_written(const struct certs_dir *l, const struct plan *plan)
     return same;
 }
 
+static int install(const struct certs_dir *l, const struct configure *c, const struct plan *plan,
+                   enum hosts_owner owner, struct error *err)
+{
+    bool directory = false;
+    (void)certs_dir_has(l->dir, plan->name, &directory);
+    if (directory && !files_may_change(l->dir, plan->name)) {
+        bool theirs = owner == HOSTS_USER || owner == HOSTS_NONE;
+        return theirs ? originals_put_aside(l, plan->name, &plan->text, plan->mode, err)
+                      : error_set(err, -EACCES, "%s: the directory may not be changed", plan->name);
+    }
+    if (directory && owner == HOSTS_USER && originals_needs_swap(l, plan->name)) {
+        return originals_swap(l, plan->name, &plan->text, plan->mode, err);
+    }
+    return certs_dir_install(l, plan->name, &plan->text, plan->mode, c->spec->prepend_existing,
+                             err);
+}
+
 static int write_plan(struct certs_dir *l, const struct configure *c, const struct plan *plan,
                       struct error *err)
 {
     enum hosts_owner owner;
+    if (plan->denied) {
+        return error_set(err, -EACCES, "%s may not be read", plan->name);
+    }
     int r = certs_dir_owner(l, plan->name, &owner, err);
     if (r == 0 && owner == HOSTS_GENERATED && is_written(l, plan)) {
         certs_dir_notice(l, CERTSD_UNCHANGED, plan->name);
@@ -247,9 +308,7 @@ static int write_plan(struct certs_dir *l, const struct configure *c, const stru
     if (r == 0 && owner == HOSTS_USER && !c->first) {
         r = backup_renew(l, plan->name, err);
     }
-    r = r < 0 ? r
-              : certs_dir_install(l, plan->name, &plan->text, plan->mode, c->spec->prepend_existing,
-                                  err);
+    r = r < 0 ? r : install(l, c, plan, owner, err);
     if (r == 0) {
         certs_dir_notice(l, plan->prepended ? CERTSD_PREPENDED : CERTSD_WRITTEN, plan->name);
     }
@@ -262,7 +321,16 @@ static int write_all(struct certs_dir *l, struct configure *c, struct error *err
     int r = c->first ? backup_make(l, err) : backup_adopt(l, err);
     r = r < 0 ? r : certs_dir_each(l, settle_other, c, err);
     for (size_t i = 0; r == 0 && i < c->plan_count; i++) {
-        r = write_plan(l, c, &c->plans[i], err);
+        const char *name = c->plans[i].name;
+        int written = write_plan(l, c, &c->plans[i], err);
+        settle(l, c, name, written, err);
+        if (certs_dir_has(l->dir, name, NULL)) {
+            tell_losses(l, name, written == 0);
+        }
+    }
+    if (r == 0 && c->failed < 0) {
+        *err = c->failure;
+        r = c->failed;
     }
     return r;
 }
@@ -281,12 +349,15 @@ int certsd_configure(const struct configure_spec *spec, const struct certsd_noti
 {
     struct configure c = {.spec = spec};
     struct certs_dir l;
+    struct error unwanted;
+    err = err ? err : &unwanted;
     int r = plan_arguments(&c, err);
     r = r < 0 ? r : plan_headers(&c, err);
     if (r == 0) {
         r = certs_dir_open(&l, spec->path, true, notices, err);
         if (r == 0) {
-            r = plan_render_all(&c, &l, err);
+            r = originals_recover(&l, err);
+            r = r < 0 ? r : plan_render_all(&c, &l, err);
             r = r < 0 ? r : write_all(&l, &c, err);
             certs_dir_close(&l);
         }

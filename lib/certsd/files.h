@@ -1,4 +1,4 @@
-/* files.h - files replaced whole, trees copied with all that belongs to them, trees removed.
+/* files.h - files replaced whole.
  *
  * Everything is relative to an open directory and never follows a symbolic link out of it, except
  * where said. All calls block. A file or link is made under a temporary name (FILES_TEMPORARY in
@@ -7,6 +7,7 @@
  * the name and the reason. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -16,6 +17,8 @@
 
 /* What every temporary name of ours begins with; a leftover may be removed at any time. */
 #define FILES_TEMPORARY ".spegel-"
+#define FILES_TEMPORARY_NEW FILES_TEMPORARY "new"
+#define FILES_DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 /* Makes the directory and its parents, each 0755 unless there, and opens it. */
 int files_make_path(const char *path, int *ret_dir, struct error *err);
@@ -29,13 +32,22 @@ int files_read(int dir, const char *name, struct buf *out, mode_t *ret_mode, str
 int files_replace(int dir, const char *name, const void *bytes, size_t n, mode_t mode,
                   struct error *err);
 
-/* Copies a file, a link, or a directory with all that is in it, with modes, owners and times. A
- * directory that is already there gains what it lacks and keeps what the source does not have;
- * anything else that is there is replaced. Sockets, pipes and devices are passed over. */
-int files_copy(int from_dir, const char *from, int to_dir, const char *to, struct error *err);
+/* A new empty file under the temporary name, which nobody else may read until it is complete: a
+ * descriptor or a negative errno. */
+int files_open_temporary(int dir);
 
-/* Removes whatever stands there, if anything does. */
-int files_remove(int dir, const char *name, struct error *err);
+/* Writes all of it. */
+int files_write(int fd, const char *bytes, size_t n);
+
+/* Closes and renames what files_open_temporary made, or removes it when `r` says that writing
+ * failed; that is the result then. */
+int files_finish_temporary(int dir, int fd, const char *name, int r);
+
+/* Whether names in the directory may be made and removed. */
+bool files_may_change(int dir, const char *name);
+
+/* Whether a call failed for want of rights, so that there is no sense in trying again. */
+bool files_is_denied(int r);
 
 /* The names in a directory but "." and "..", in no order. Appends; may fail with some added. */
 int files_list(int dir, struct text_list *names, struct error *err);

@@ -71,9 +71,9 @@ class Ours:
                         *TARGETS], check=True, capture_output=True, timeout=30)
 
     @staticmethod
-    def cleanup(top):
+    def cleanup(top, through=()):
         port = free_port()
-        process = subprocess.Popen([spegel.binary(), "cleanup", "--addr", f"127.0.0.1:{port}",
+        process = subprocess.Popen([*through, spegel.binary(), "cleanup", "--addr", f"127.0.0.1:{port}",
                                     "--containerd-registry-config-path", str(top)],
                                    stderr=subprocess.PIPE)
         try:
@@ -82,6 +82,7 @@ class Ours:
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=30)[1]
         assert process.returncode == 0, said
+        return said
 
 
 def free_port():
