@@ -218,6 +218,27 @@ def test_the_node_that_the_identity_belongs_to_is_named_by_the_environment(
     assert ids[0].startswith("id ") and (ids[0] == ids[1]) is same, ids
 
 
+def test_the_key_that_the_go_implementation_left_is_left_alone(layout_node):
+    """Rolled back to, it is the same instance as before."""
+    layout_node.daemon.stop()
+    path = os.path.join(layout_node.daemon.data_dir, "private.key")
+    key = random.Random(13).randbytes(68)
+    with open(path, "wb") as f:
+        f.write(key)
+    os.chmod(path, 0o600)
+    before = os.stat(path)
+    for _ in range(2):
+        layout_node.daemon.start()
+        layout_node.lab.settle(lambda: readiness(layout_node)[0] == 200, what="it to be ready")
+        assert layout_node.daemon.stop() == 0
+    after = os.stat(path)
+    with open(path, "rb") as f:
+        assert f.read() == key
+    assert (after.st_mode, after.st_ino, after.st_mtime_ns) == \
+        (before.st_mode, before.st_ino, before.st_mtime_ns)
+    assert "gossip-identity" in os.listdir(layout_node.daemon.data_dir)  # it was the one to be used
+
+
 # --- what may come later ---
 
 

@@ -76,6 +76,13 @@ def test_our_image_under_the_go_chart_beside_our_own_chart(tmp_path):
         dns = ClusterDns(opened.add_host("dns"), tmp_path)
         dns.names[DOMAIN] = [theirs.ip, ours.ip, go.ip]
         before = [snapshot(n.containerd.certs_d) for n in opened.nodes]
+        # The identity that the Go instances had.
+        data = [pathlib.Path(n.directory, "data") for n in opened.nodes]
+        for directory in data:
+            directory.mkdir(exist_ok=True)
+            (directory / "private.key").write_bytes(os.urandom(68))
+            (directory / "private.key").chmod(0o600)
+        keys = [snapshot(d)["private.key"] for d in data]
 
         init = Pod(theirs, names[0], go_pod(theirs), "configuration")
         assert init.wait(opened) == 0, init.log()
@@ -128,6 +135,7 @@ def test_our_image_under_the_go_chart_beside_our_own_chart(tmp_path):
                 "the cleanup to answer")
             assert snapshot(node.containerd.certs_d) == was
             assert cleanup.stop(opened) == 0
+        assert [snapshot(d)["private.key"] for d in data] == keys
 
 
 def test_instances_that_never_answer_gossip_delay_readiness_by_less_than_a_second(tmp_path):

@@ -38,9 +38,27 @@ def values_for(node, peers, init_writes):
     }
 
 
+def users_own(node):
+    """What somebody but root may have there, closed to root without capabilities or not."""
+    top = pathlib.Path(node.containerd.certs_d)
+    for name, mode in [(f"{UPSTREAM}/hosts.toml", 0o600), ("other.example/hosts.toml", 0o644)]:
+        path = top / name
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a", encoding="utf-8") as f:  # the lab may have written one
+            f.write("# theirs\n")
+        path.chmod(mode)
+        os.chown(path, 1000, 1000)
+    os.chown(top / "other.example", 1000, 1000)
+
+
 def snapshot(directory):
-    return {str(p.relative_to(directory)): (p.stat().st_mode, p.read_bytes())
-            for p in pathlib.Path(directory).rglob("*") if p.is_file()}
+    """{name: (mode, owner, group, bytes)} of all that is there."""
+    found = {}
+    for p in pathlib.Path(directory).rglob("*"):
+        status = p.lstat()
+        found[str(p.relative_to(directory))] = (
+            status.st_mode, status.st_uid, status.st_gid, p.read_bytes() if p.is_file() else None)
+    return found
 
 
 def answers(node, path):
@@ -56,6 +74,8 @@ def test_the_rendered_pods_mirror_and_clean_up_after_themselves(init_writes):
         nodes = opened.nodes
         image = lab.images.image(layers=2, layer_mb=2)
         reference = opened.push(image, "app:v1")
+        for node in nodes:
+            users_own(node)
         before = [snapshot(n.containerd.certs_d) for n in nodes]
         names = [import_image(n, ARCHIVE) for n in nodes]
         peers = [n.router for n in nodes]
