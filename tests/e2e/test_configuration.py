@@ -119,6 +119,12 @@ def test_the_daemon_writes_the_configuration_once_it_answers_and_leaves_it_when_
         for node in nodes:
             ids = [json.loads(line).get("id") for line in node.daemon.log().splitlines()]
             assert any(i and i in hosts_toml_of(node) for i in ids)  # X-Spegel-Node
+            # The directory that is not ours is in force, and named.
+            kept = [line["registries"] for line in map(json.loads, node.daemon.log().splitlines())
+                    if "not mirrored" in line["msg"]]
+            assert kept == ["other.example"]
+            own = os.path.join("other.example", "hosts.toml")
+            assert tree(node.containerd.certs_d)[own] == befores[nodes.index(node)][own]
         image = images.image(layers=2, layer_mb=1)
         reference = l.push(image)
         nodes[0].pull(reference)
