@@ -3,6 +3,7 @@ others are still ours. Both clusters live, and know nothing of one another. What
 is acted out, from what the surface it shares with ours says."""
 
 import http.server
+import os
 import socket
 import threading
 
@@ -61,6 +62,17 @@ def write_hosts(node, upstream):
     node.containerd.write_hosts(upstream.address, text)
 
 
+def hosts_of(node, upstream):
+    with open(os.path.join(node.containerd.certs_d, upstream.address, "hosts.toml"),
+              encoding="utf-8") as f:
+        return f.read()
+
+
+def targets_of(text):
+    return [line.split("'")[1] for line in text.splitlines()
+            if line.startswith("[host.") and not line.endswith(".header]")]
+
+
 def node_port(node, to):
     """What kube-proxy does on every node: here to one instance at a time."""
     node.host.run(["iptables", "-t", "nat", "-F", "OUTPUT"])
@@ -83,14 +95,22 @@ def pull_new(opened, node, seed, holder=None):
 
 
 def test_every_pull_ends_well_on_either_side_of_a_rollback_half_way():
-    with lab.Lab(nodes=3) as opened:
-        back, still, other = opened.nodes
+    with lab.Lab(nodes=0) as opened:
+        back, still, other = [opened.add_node(start=False) for _ in range(3)]
         for node in opened.nodes:
-            write_hosts(node, opened.upstream)
             node_port(node, still)
+            # As the chart has them, and Go's too.
+            node.targets = [f"http://{node.ip}:{port}" for port in (HOST_PORT, NODE_PORT)]
+            node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
+                                 node.containerd.certs_d, "--mirror-targets", *node.targets,
+                                 "--mirrored-registries", opened.upstream.url]
+        opened.start()
         wait_members(opened)
+        opened.settle(lambda: all("X-Spegel-Node" in hosts_of(n, opened.upstream)
+                                  for n in opened.nodes), what="their hosts.toml")
         assert back.daemon.stop() == 0
         ending = start_go(back)
+        write_hosts(back, opened.upstream)
         try:
             # The Go instance has nothing, and says so; the NodePort leads to one of ours, which does.
             GoInstance.asked.clear()
@@ -111,6 +131,11 @@ def test_every_pull_ends_well_on_either_side_of_a_rollback_half_way():
             opened.settle(lambda: still.daemon.metric("spegel_gossip_members", state="alive") >= 1,
                           10, "it to find the other one of ours")
             assert pull_new(opened, still, 6, holder=other) < NEXT_TO_NOTHING
+            # All that time each had its own file, with the same targets.
+            for node in opened.nodes:
+                text = hosts_of(node, opened.upstream)
+                assert targets_of(text) == node.targets
+                assert ("X-Spegel-Node" in text) == (node is not back)
         finally:
             for end in reversed(ending):
                 end()
