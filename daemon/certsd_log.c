@@ -24,8 +24,8 @@ static const struct {
                               "stays in force, and has no backup"},
     [CERTSD_OTHER_OWNER] = {LOG_WARN, "something in this and its copy in the backup have not the "
                                       "same owner, which takes capabilities"},
-    [CERTSD_LEFT] = {LOG_WARN, "this cannot be put back without capabilities, and is left in "
-                               "_backup.left"},
+    [CERTSD_LEFT] = {LOG_WARN, "this cannot be put back without capabilities: a copy is in force, "
+                               "the original left under a name that ends in .left"},
 };
 
 void certsd_log(void *user, enum certsd_event event, const char *name)

@@ -236,6 +236,7 @@ static int back_to_its_owner(struct certs_dir *l, const struct configure *c, con
     bool retired = r == 0 && (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP);
     if (retired) {
         r = restore_retire(l, name, err);
+        r = r < 0 ? r : originals_move_back(l, name);
     }
     if (r == 0 && certs_dir_has(l->dir, name, NULL) && (retired || !c->first)) {
         /* So that the Go implementation's cleanup, which deletes it, puts back what is now. */
@@ -323,6 +324,9 @@ static int write_all(struct certs_dir *l, struct configure *c, struct error *err
     for (size_t i = 0; r == 0 && i < c->plan_count; i++) {
         const char *name = c->plans[i].name;
         int written = write_plan(l, c, &c->plans[i], err);
+        if (written == 0 && !c->spec->prepend_existing) {
+            (void)originals_move(l, name); /* or it is told below */
+        }
         settle(l, c, name, written, err);
         if (certs_dir_has(l->dir, name, NULL)) {
             tell_losses(l, name, written == 0);

@@ -15,7 +15,7 @@ enum certsd_event {
     CERTSD_DENIED,        /* we may not change it: it stays as it is, and is not mirrored */
     CERTSD_NOT_BACKED_UP, /* something in it that stays in force has no copy in `_backup` */
     CERTSD_OTHER_OWNER,   /* what is in force and its copy in `_backup` have not the same owner */
-    CERTSD_LEFT,          /* what cannot be put back, and is in CERTS_DIR_LEFT now */
+    CERTSD_LEFT,          /* what cannot be put back, and is under a name that ends in .left */
 };
 
 struct certsd_notices {

@@ -236,6 +236,31 @@ static int return_entry(int from_dir, const char *from, int to_dir, const char *
     return r;
 }
 
+int originals_move(const struct certs_dir *l, const char *name)
+{
+    return certs_dir_has(l->backup, name, NULL) ? return_entry(l->dir, name, l->backup, name, 0)
+                                                : 0;
+}
+
+int originals_move_back(const struct certs_dir *l, const char *name)
+{
+    return certs_dir_has(l->dir, name, NULL) ? return_entry(l->backup, name, l->dir, name, 0) : 0;
+}
+
+int originals_leave_aside(const struct certs_dir *l, const char *name, struct error *err)
+{
+    char path[PATH_MAX], other[PATH_MAX];
+    (void)snprintf(other, sizeof other, "%s.left", name);
+    if (!certs_dir_has(l->dir, aside(name, path), NULL)) {
+        return 0;
+    }
+    if (renameat2(l->dir, path, l->dir, other, RENAME_NOREPLACE) < 0) {
+        return fail(err, "renaming", path);
+    }
+    certs_dir_notice(l, CERTSD_LEFT, name);
+    return files_sync(l->dir, err);
+}
+
 int originals_return(const struct certs_dir *l, struct text_list *left, struct error *err)
 {
     struct text_list names = {0};

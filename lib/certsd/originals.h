@@ -37,6 +37,17 @@ bool originals_is_aside(const struct certs_dir *l, const char *name);
 /* How `_backup` differs from what is in force, see trees_compare. `ours`: hosts.toml is. */
 unsigned originals_compare(const struct certs_dir *l, const char *name, bool ours);
 
+/* For a registry of which nothing but our hosts.toml is in use: what in <name> may not be read
+ * moves to `_backup`, since there is no copy. -EACCES if something cannot. */
+int originals_move(const struct certs_dir *l, const char *name);
+
+/* And back. */
+int originals_move_back(const struct certs_dir *l, const char *name);
+
+/* What was put aside, and cannot be taken back since something has been added to the copy, gets a
+ * name of its own: <name>.left. Else does nothing. */
+int originals_leave_aside(const struct certs_dir *l, const char *name, struct error *err);
+
 /* Before `_backup` goes: what may not be read there, and so was moved there, moves to where it is
  * missing. Adds to `left` what cannot be moved. */
 int originals_return(const struct certs_dir *l, struct text_list *left, struct error *err);

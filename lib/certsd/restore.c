@@ -144,6 +144,7 @@ int restore_retire(const struct certs_dir *l, const char *name, struct error *er
         r = restore_remove(l, l->dir, name, err);
     } else if (r == 0) {
         r = restore_hosts(l, fd, name, &restored, err);
+        r = r < 0 ? r : originals_leave_aside(l, name, err);
     }
     (void)close(fd);
     if (r < 0) {
