@@ -3,8 +3,9 @@
  * For each registry, <path>/<host | _default>/hosts.toml is replaced, atomically, 0644 or, where it
  * carries a password, 0600. What was there is in `_backup` (certs_dir.h) before. Other directories
  * stay in force and are named as not mirrored; what an earlier run wrote for a registry that is not
- * among them now is taken back. Done twice it changes nothing; interrupted anywhere and done again
- * it ends the same. Blocks. */
+ * among them now is taken back. A name that fails does not stop the others; one that we have not
+ * the rights for is no failure, but told (notice.h). Done twice it changes nothing; interrupted
+ * anywhere and done again it ends the same. Blocks. */
 #pragma once
 
 #include <stdbool.h>
