@@ -10,7 +10,7 @@
 
 static int clean_entry(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
-    enum hosts_owner owner;
+    enum hosts_owner owner = HOSTS_NONE;
     int r = certs_dir_owner(l, name, &owner, err);
     /* Without a backup, a file in our form is not known to be ours. */
     bool ours = owner == HOSTS_BOOTSTRAP || (owner == HOSTS_GENERATED && l->backup >= 0);
