@@ -16,8 +16,8 @@ from lab.spegel import METRICS_PORT, REGISTRY_PORT  # noqa: E402
 from . import watch  # noqa: E402
 
 NODES = 16
-FROZEN_S, DEATHS = "spegel_gossip_deaths_total"
-CUT_S = 2.0, 8
+FROZEN_S, CUT_S = 2.0, 8
+DEATHS = "spegel_gossip_deaths_total"
 SETTLED_S = 8.0
 ASK_EVERY_S = 0.01
 LOOK_EVERY_S = 0.04
