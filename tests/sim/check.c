@@ -113,7 +113,8 @@ static void check_chosen(struct sim *s, struct sim_node *n, struct sim_seen *see
 {
     struct sim_node *owner = sim_node_of(s, v->id);
     uint32_t now_ms = (uint32_t)sim_ms(s);
-    if (!owner && v->selectable && is_settled(s, n)) {
+    /* Who hears nobody at all, over UDP or TCP, judges nobody. */
+    if (!owner && v->selectable && is_settled(s, n) && n->core->udp != GOSSIP_UDP_DOUBTED) {
         check_gone(s, n, v);
     }
     if (!owner || !sim_same_cluster(owner, n) || !is_settled(s, owner) || !is_settled(s, n) ||
