@@ -19,7 +19,7 @@
 /* The core's bucket, and what pings and their answers overdraw it by; and challenges beside it, two
  * seconds' worth of which may meet at the turn of a second. */
 #define BURST_BYTES_MAX (LIMIT_GOSSIP_BUCKET_BYTES * 5 / 4 + 2 * LIMIT_GOSSIP_CHALLENGES_PER_S * 64)
-#define INDEX_EVERY_US 600000000 /* a walk over all of it */
+#define INDEX_EVERY_US 1200000000 /* a walk over all of it */
 
 /* The hash of every (owner, boot, version) that anybody was seen to hold. */
 struct sim_versions {

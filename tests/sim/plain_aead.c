@@ -17,15 +17,14 @@ struct gossip_aead {
  * bind data of a length that its first byte or the protocol says. */
 static void absorb(struct gossip_aead *a, const uint8_t *bytes, size_t n)
 {
-    for (; n > 0;) {
-        uint64_t word = 0;
-        size_t part = n < sizeof(word) ? n : sizeof(word);
-        memcpy(&word, bytes, part);
-        a->state = (a->state ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-        a->state ^= a->state >> 29;
-        bytes += part;
-        n -= part;
+    uint64_t state = a->state, word;
+    for (; n >= sizeof(word); n -= sizeof(word), bytes += sizeof(word)) {
+        memcpy(&word, bytes, sizeof(word));
+        state = (state << 7 | state >> 57) ^ word;
     }
+    word = 0;
+    memcpy(&word, bytes, n);
+    a->state = ((state << 7 | state >> 57) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 struct gossip_aead *gossip_aead_new(const struct gossip_aead *like)
