@@ -1,6 +1,7 @@
 """Sixteen real daemons in namespaces, OCI layouts for stores: announcements, kills, freezes,
 partitions, with and without loss of datagrams. tests/sim/daemons.c does the same with cores alone."""
 
+import contextlib
 import json
 import os
 import random
@@ -69,8 +70,14 @@ class Cluster:
 
     @property
     def unjust_deaths(self):
-        """How often one was declared dead that had not been killed."""
+        """How often one was declared dead that was neither killed nor cut off."""
         return self._unjust + self.metric(DEATHS) - self._deaths
+
+    @contextlib.contextmanager
+    def _deaths_are_just(self):
+        self._unjust = self.unjust_deaths
+        yield
+        self._deaths = self.metric(DEATHS)
 
     def _look_until(self, nodes, is_done, timeout_s, what):
         """{node: time at which is_done(node, its view)}; Missed if one is not in time."""
@@ -158,18 +165,17 @@ class Cluster:
             time.sleep(self._random.random() * 0.7)
             node, its_id = self.nodes[number], self.ids[number]
             others = [n for n in self.nodes if n is not node]
-            self._unjust = self.unjust_deaths
-            begun = time.monotonic()
-            node.daemon.kill()
-            gone = self._look_until(
-                others, lambda _, view, i=its_id: not view.get(i, {}).get("selectable"), 20,
-                f"{node.name} was killed")
-            excluded += [1000 * (at - begun) for at in gone.values()]
-            begun = time.monotonic()
-            node.daemon.start()
-            joined.append(1000 * (time.monotonic() - begun))
-            self._wait_complete(30, f"{node.name} is back")
-            self._deaths = self.metric(DEATHS)
+            with self._deaths_are_just():
+                begun = time.monotonic()
+                node.daemon.kill()
+                gone = self._look_until(
+                    others, lambda _, view, i=its_id: not view.get(i, {}).get("selectable"), 20,
+                    f"{node.name} was killed")
+                excluded += [1000 * (at - begun) for at in gone.values()]
+                begun = time.monotonic()
+                node.daemon.start()
+                joined.append(1000 * (time.monotonic() - begun))
+                self._wait_complete(30, f"{node.name} is back")
             time.sleep(1)
         return {"excluded": excluded, "joined": joined}
 
@@ -200,17 +206,19 @@ class Cluster:
         announced meanwhile."""
         healed = []
         for _ in range(times):
-            ends = self._halve()
-            time.sleep(max(0.0, ends - CUT_S / 2 - time.monotonic()))
-            self._add_image(self.nodes[0])
-            self._add_image(self.nodes[1])
-            time.sleep(max(0.0, ends - 1 - time.monotonic()))
-            wanted = {self.ids[i]: self._keys_known(i) for i in (0, 1)}
-            time.sleep(max(0.0, ends - time.monotonic()))
-            done = self._look_until(
-                self.nodes, lambda node, view, w=wanted: self._is_complete(node, view) and
-                all(view[i]["keys"] == w[i] for i in w if i in view), 60, "two halves, healed")
-            healed.append(1000 * (max(done.values()) - ends))
+            with self._deaths_are_just():
+                ends = self._halve()
+                time.sleep(max(0.0, ends - CUT_S / 2 - time.monotonic()))
+                self._add_image(self.nodes[0])
+                self._add_image(self.nodes[1])
+                time.sleep(max(0.0, ends - 1 - time.monotonic()))
+                wanted = {self.ids[i]: self._keys_known(i) for i in (0, 1)}
+                time.sleep(max(0.0, ends - time.monotonic()))
+                done = self._look_until(
+                    self.nodes, lambda node, view, w=wanted: self._is_complete(node, view) and
+                    all(view[i]["keys"] == w[i] for i in w if i in view), 60,
+                    "two halves, healed")
+                healed.append(1000 * (max(done.values()) - ends))
             time.sleep(1)
         return {"healed": healed}
 
