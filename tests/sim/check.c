@@ -113,8 +113,7 @@ static void check_chosen(struct sim *s, struct sim_node *n, struct sim_seen *see
 {
     struct sim_node *owner = sim_node_of(s, v->id);
     uint32_t now_ms = (uint32_t)sim_ms(s);
-    /* Who hears nobody at all, over UDP or TCP, judges nobody. */
-    if (!owner && v->selectable && is_settled(s, n) && n->core->udp != GOSSIP_UDP_DOUBTED) {
+    if (!owner && v->selectable && is_settled(s, n) && s->now_us - n->unsure_us > SETTLED_US) {
         check_gone(s, n, v);
     }
     if (!owner || !sim_same_cluster(owner, n) || !is_settled(s, owner) || !is_settled(s, n) ||
@@ -221,6 +220,8 @@ void sim_check_amplified(struct sim *s, const struct sim_item *item)
 void sim_check_step(struct sim *s, struct sim_node *n)
 {
     struct gossip_member_view v;
+    /* Who hears nobody over UDP judges nobody, and believes others who may hear nobody either. */
+    n->unsure_us = n->core->udp == GOSSIP_UDP_OPEN ? n->unsure_us : s->now_us;
     size_t looks = 8 + s->node_count / 64;
     if (s->steps % 4 == 0) {
         for (; looks > 0; looks--) {

@@ -105,6 +105,7 @@ struct sim_node {
     size_t seen_capacity, check_cursor;
     size_t places;               /* of members, in the walk */
     uint64_t stats_us, index_us; /* when looked at last; when next */
+    uint64_t unsure_us;          /* when it last heard nobody over UDP */
     struct sim_bucket bucket;
     char zone[8];
 };

@@ -323,6 +323,7 @@ void sim_start(struct sim *s, size_t node, size_t seeds)
     n->bucket = (struct sim_bucket){.us = s->now_us};
     n->ready_us = 0;
     n->places = 0;
+    n->unsure_us = s->now_us;
     n->stalled_until_us = 0;
     n->leaving = false;
     n->fetched_bytes = n->fetched_sets = n->heard_bytes = 0;
