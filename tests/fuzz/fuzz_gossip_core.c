@@ -35,7 +35,7 @@ static struct world {
         uint32_t version;
     } sets[SETS];
     size_t set_count;
-    uint64_t now_ms, skew_ms[CORES];
+    uint64_t now_ms, skew_ms[CORES], checks;
 } w;
 
 static struct gossip_addr addr_of(size_t i)
@@ -78,7 +78,9 @@ static void check(size_t i)
         CHECK(!v.selectable || v.state == GOSSIP_ALIVE || v.state == GOSSIP_SUSPECT);
         CHECK(v.keys <= KEYS);
     }
-    for (uint64_t key = 0; key < 1000 * CORES; key += 1 + key % 7) {
+    /* Some of the keys that anybody may have, others each time. */
+    for (uint64_t k = w.checks++ % 16; k < KEYS * CORES; k += 16) {
+        uint64_t key = 1000 * (k / KEYS) + k % KEYS;
         struct gossip_holder holders[CORES];
         size_t count = gossip_lookup(w.core[i], key, holders, CORES);
         for (size_t k = 0; k < count; k++) {
