@@ -16,6 +16,7 @@ from test_pod import ARCHIVE, UPSTREAM, WHY_NOT, answers, snapshot, values_for
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 DOMAIN = "spegel-bootstrap.spegel.svc.cluster.local."
+CLEANUP = "spegel-cleanup.spegel.svc.cluster.local."
 NODE_IP = {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
 
 
@@ -53,6 +54,23 @@ def go_pod(node):
         "volumes": [{"name": name, "hostPath": {"path": source, "type": kind}}
                     for name, (source, _, kind) in paths.items()],
     }
+
+
+def go_hook_pods(node):
+    """That chart's hooks: the cleanup of one node, and what waits for that of all."""
+    certs_d = node.containerd.certs_d
+    cleanup = {
+        "containers": [{
+            "name": "cleanup", "securityContext": {"readOnlyRootFilesystem": True},
+            "args": ["cleanup", f"--containerd-registry-config-path={certs_d}", "--addr=:8080"],
+            "volumeMounts": [{"name": "containerd-config", "mountPath": certs_d}]}],
+        "volumes": [{"name": "containerd-config",
+                     "hostPath": {"path": certs_d, "type": "DirectoryOrCreate"}}],
+    }
+    wait = {"containers": [{
+        "name": "cleanup-wait", "securityContext": {"readOnlyRootFilesystem": True},
+        "args": ["cleanup-wait", f"--probe-endpoint={CLEANUP}:8080"]}]}
+    return cleanup, wait
 
 
 def our_pod(node):
@@ -127,14 +145,16 @@ def test_our_image_under_the_go_chart_beside_our_own_chart(tmp_path):
         assert time.monotonic() - begun < 5
         assert pods[1].stop(opened) == 0
 
-        for node, name, was in zip(opened.nodes, names, before):
-            chart = render.render(render.find_helm(), values_for(node, [], False))
-            cleanup = Pod(node, name, dict(chart.pod_specs())["spegel-cleanup"])
-            opened.settle(lambda n=node: n.host.run(
-                ["curl", "-fsS", f"http://{n.ip}:8080/readyz"], check=False).returncode == 0, 10,
-                "the cleanup to answer")
-            assert snapshot(node.containerd.certs_d) == was
-            assert cleanup.stop(opened) == 0
+        # Either chart is uninstalled, each by its own hooks.
+        chart = render.render(render.find_helm(), values_for(ours, [], False))
+        clean, wait = go_hook_pods(theirs)
+        dns.names[CLEANUP] = [n.ip for n in opened.nodes]
+        cleanups = [Pod(theirs, names[0], clean),
+                    Pod(ours, names[1], dict(chart.pod_specs())["spegel-cleanup"])]
+        waits = Pod(theirs, names[0], wait, dns=dns)
+        assert waits.wait(opened) == 0, waits.log()
+        assert [snapshot(n.containerd.certs_d) for n in opened.nodes] == before
+        assert [c.stop(opened) for c in cleanups] == [0, 0]
         assert [snapshot(d)["private.key"] for d in data] == keys
 
 
