@@ -20,12 +20,6 @@
 #define RETIRED CERTS_DIR_RETIRED
 #define COPIED_TEXT "_backup is a copy of what was here. spegel cleanup puts it back.\n"
 
-static int fail(struct error *err, const char *what, const char *name)
-{
-    int code = -errno;
-    return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
-}
-
 /* Where the link `name` in `dir` led from `base`; false if it is no link or the path is too long.
  */
 static bool link_path(int dir, const char *name, const char *base, const char *more, char *path,
@@ -100,7 +94,7 @@ static int back_up_entry(struct certs_dir *l, const char *name, void *user, stru
     (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, name);
     if (unlinkat(staged, path, 0) < 0 ||
         (unlinkat(staged, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST)) {
-        r = fail(err, "backing up", name);
+        r = files_fail(err, "backing up", name);
         return files_is_denied(r) ? 0 : r;
     }
     return 0;
@@ -116,15 +110,15 @@ static int mark_copied(struct certs_dir *l, struct error *err)
 int backup_make(struct certs_dir *l, struct error *err)
 {
     if (mkdirat(l->dir, STAGED, 0700) < 0) {
-        return fail(err, "making", CERTS_DIR_BACKUP);
+        return files_fail(err, "making", CERTS_DIR_BACKUP);
     }
     int staged = openat(l->dir, STAGED, FILES_DIRECTORY_FLAGS);
     if (staged < 0) {
-        return fail(err, "making", CERTS_DIR_BACKUP);
+        return files_fail(err, "making", CERTS_DIR_BACKUP);
     }
     int r = certs_dir_each(l, back_up_entry, &staged, err);
     if (r == 0 && (fsync(staged) < 0 || renameat(l->dir, STAGED, l->dir, CERTS_DIR_BACKUP) < 0)) {
-        r = fail(err, "making", CERTS_DIR_BACKUP);
+        r = files_fail(err, "making", CERTS_DIR_BACKUP);
     }
     r = r < 0 ? r : files_sync(l->dir, err);
     r = r < 0 ? r : mark_copied(l, err);
@@ -173,7 +167,7 @@ static int return_moved(const struct certs_dir *l, struct error *err)
             continue;
         }
         if (r == 0 && renameat(l->dir, STAGED, l->dir, name) < 0) {
-            r = fail(err, "restoring", name);
+            r = files_fail(err, "restoring", name);
         }
         if (r == 0) {
             certs_dir_notice(l, CERTSD_RESTORED, name);
@@ -211,7 +205,7 @@ static int forget_bootstrap(const struct certs_dir *l, const char *name, struct 
     }
     int fd = openat(l->backup, name, FILES_DIRECTORY_FLAGS);
     if (fd < 0) {
-        return fail(err, "opening", name);
+        return files_fail(err, "opening", name);
     }
     bool only;
     r = restore_is_only_hosts(fd, &only, err);
@@ -256,7 +250,7 @@ int backup_adopt(struct certs_dir *l, struct error *err)
 static int leave(struct certs_dir *l, const struct text_list *left, struct error *err)
 {
     if (renameat2(l->dir, CERTS_DIR_BACKUP, l->dir, CERTS_DIR_LEFT, RENAME_NOREPLACE) < 0) {
-        return fail(err, "renaming the backup to", CERTS_DIR_LEFT);
+        return files_fail(err, "renaming the backup to", CERTS_DIR_LEFT);
     }
     (void)close(l->backup);
     l->backup = -1;
@@ -275,7 +269,7 @@ int backup_drop(struct certs_dir *l, struct text_list *left, struct error *err)
         return returned < 0 ? returned : leave(l, left, err);
     }
     if (renameat(l->dir, CERTS_DIR_BACKUP, l->dir, RETIRED) < 0) {
-        return fail(err, "removing", CERTS_DIR_BACKUP);
+        return files_fail(err, "removing", CERTS_DIR_BACKUP);
     }
     (void)close(l->backup);
     l->backup = -1;

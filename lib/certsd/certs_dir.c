@@ -18,12 +18,6 @@
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
 
-static int fail(struct error *err, const char *what, const char *name)
-{
-    int code = -errno;
-    return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
-}
-
 bool certs_dir_is_ours(const char *name)
 {
     return !strcmp(name, CERTS_DIR_BACKUP) || !strcmp(name, CERTS_DIR_COPIED) ||
@@ -75,7 +69,7 @@ static int open_backup(struct certs_dir *l, struct error *err)
     l->backup = openat(l->dir, CERTS_DIR_BACKUP, FILES_DIRECTORY_FLAGS);
     if (l->backup < 0) {
         return errno == ENOENT ? trees_remove(l->dir, CERTS_DIR_COPIED, err)
-                               : fail(err, "opening", CERTS_DIR_BACKUP);
+                               : files_fail(err, "opening", CERTS_DIR_BACKUP);
     }
     l->moved = !certs_dir_has(l->dir, CERTS_DIR_COPIED, NULL);
     return 0;
@@ -90,7 +84,7 @@ int certs_dir_open(struct certs_dir *l, const char *path, bool create,
         r = files_make_path(path, &l->dir, err);
     } else {
         l->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        r = l->dir >= 0 ? 0 : fail(err, "opening directory", path);
+        r = l->dir >= 0 ? 0 : files_fail(err, "opening directory", path);
     }
     if (r < 0) {
         return r;
@@ -152,12 +146,12 @@ int certs_dir_take_place(const struct certs_dir *l, int to, const char *name, st
     int r = renameat2(l->dir, STAGED, to, name, RENAME_EXCHANGE);
     if (r < 0 && errno == ENOENT) {
         r = renameat(l->dir, STAGED, to, name);
-        return r < 0 ? fail(err, "replacing", name) : files_sync(to, err);
+        return r < 0 ? files_fail(err, "replacing", name) : files_sync(to, err);
     }
     /* A file system without the exchange gets a moment in which <name> is missing. */
     if (r < 0 &&
         (renameat(to, name, l->dir, RETIRED) < 0 || renameat(l->dir, STAGED, to, name) < 0)) {
-        return fail(err, "replacing", name);
+        return files_fail(err, "replacing", name);
     }
     r = files_sync(to, err);
     r = r < 0 ? r : trees_remove(l->dir, STAGED, err);
@@ -173,11 +167,11 @@ static int stage_directory(const struct certs_dir *l, const char *name, bool kee
         r = trees_copy(source, ".", l->dir, STAGED, err);
         (void)close(source);
     } else if (mkdirat(l->dir, STAGED, 0755) < 0) {
-        r = fail(err, "making directory", name);
+        r = files_fail(err, "making directory", name);
     }
     int fd = r < 0 ? -1 : openat(l->dir, STAGED, FILES_DIRECTORY_FLAGS);
     if (r == 0 && (fd < 0 || (source < 0 && fchmod(fd, 0755) < 0))) {
-        r = fail(err, "making directory", name);
+        r = files_fail(err, "making directory", name);
     }
     if (r < 0) {
         if (fd >= 0) {
@@ -195,7 +189,7 @@ int certs_dir_install(const struct certs_dir *l, const char *name, const struct 
     int fd = openat(l->dir, name, FILES_DIRECTORY_FLAGS);
     bool staged = fd < 0;
     if (staged && errno == EACCES) {
-        return fail(err, "opening", name);
+        return files_fail(err, "opening", name);
     }
     int r = staged ? stage_directory(l, name, keep, &fd, err) : 0;
     if (r == 0) {

@@ -14,7 +14,7 @@
 
 #define TEMPORARY FILES_TEMPORARY_NEW
 
-static int fail(struct error *err, const char *what, const char *name)
+int files_fail(struct error *err, const char *what, const char *name)
 {
     int code = -errno;
     return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
@@ -36,13 +36,13 @@ int files_make_path(const char *path, int *ret_dir, struct error *err)
         part[i] = 0;
         /* What cannot be made because a parent is read-only may still be there: open decides. */
         if (mkdir(part, 0755) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES) {
-            return fail(err, "making directory", part);
+            return files_fail(err, "making directory", part);
         }
         part[i] = kept;
     }
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) {
-        return fail(err, "opening directory", path);
+        return files_fail(err, "opening directory", path);
     }
     *ret_dir = dir;
     return 0;
@@ -71,7 +71,7 @@ int files_read(int dir, const char *name, struct buf *out, mode_t *ret_mode, str
     /* O_NONBLOCK: a pipe of that name must not hold us up. */
     int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
-        return errno == ENOENT || errno == ENOTDIR ? -ENOENT : fail(err, "opening", name);
+        return errno == ENOENT || errno == ENOTDIR ? -ENOENT : files_fail(err, "opening", name);
     }
     struct stat st;
     int r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? read_all(fd, out) : -EINVAL;
@@ -159,7 +159,7 @@ int files_list(int dir, struct text_list *names, struct error *err)
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     if (!stream) {
-        int r = fail(err, "listing", "a directory");
+        int r = files_fail(err, "listing", "a directory");
         if (fd >= 0) {
             (void)close(fd);
         }
@@ -175,7 +175,7 @@ int files_list(int dir, struct text_list *names, struct error *err)
     if (r < 0) {
         r = error_set(err, r, "out of memory");
     } else if (errno) {
-        r = fail(err, "listing", "a directory");
+        r = files_fail(err, "listing", "a directory");
     }
     (void)closedir(stream);
     return r;
@@ -183,5 +183,5 @@ int files_list(int dir, struct text_list *names, struct error *err)
 
 int files_sync(int dir, struct error *err)
 {
-    return fsync(dir) < 0 ? fail(err, "syncing", "a directory") : 0;
+    return fsync(dir) < 0 ? files_fail(err, "syncing", "a directory") : 0;
 }

@@ -20,6 +20,9 @@
 #define FILES_TEMPORARY_NEW FILES_TEMPORARY "new"
 #define FILES_DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
+/* What errno says of a name: "<what> <name>: <reason>". Returns the negative errno. */
+int files_fail(struct error *err, const char *what, const char *name);
+
 /* Makes the directory and its parents, each 0755 unless there, and opens it. */
 int files_make_path(const char *path, int *ret_dir, struct error *err);
 

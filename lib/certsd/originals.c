@@ -17,12 +17,6 @@
 #define RETIRED CERTS_DIR_RETIRED
 #define SWAPPED CERTS_DIR_ASIDE "swapped" /* in `_backup`: ours, then what ours replaced */
 
-static int fail(struct error *err, const char *what, const char *name)
-{
-    int code = -errno;
-    return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
-}
-
 static const char *aside(const char *name, char path[PATH_MAX])
 {
     (void)snprintf(path, PATH_MAX, CERTS_DIR_ASIDE "%s", name);
@@ -65,7 +59,7 @@ static int recover_swap(const struct certs_dir *l, const char *name, struct erro
     } else {
         r = 0; /* swapped without the exchange */
     }
-    r = r < 0 || fsync(saved) < 0 ? fail(err, "recovering", name) : 0;
+    r = r < 0 || fsync(saved) < 0 ? files_fail(err, "recovering", name) : 0;
     (void)close(saved);
     return r;
 }
@@ -79,7 +73,7 @@ int originals_recover(const struct certs_dir *l, struct error *err)
         if (!strncmp(names.items[i], CERTS_DIR_ASIDE, strlen(CERTS_DIR_ASIDE)) &&
             !certs_dir_has(l->dir, name, NULL) &&
             renameat(l->dir, names.items[i], l->dir, name) < 0) {
-            r = fail(err, "recovering", name);
+            r = files_fail(err, "recovering", name);
         }
     }
     text_list_done(&names);
@@ -123,10 +117,10 @@ int originals_swap(const struct certs_dir *l, const char *name, const struct buf
 {
     int fd = openat(l->dir, name, FILES_DIRECTORY_FLAGS);
     int saved = fd < 0 ? -1 : openat(l->backup, name, FILES_DIRECTORY_FLAGS);
-    int r = saved < 0 ? fail(err, "opening directory", name)
+    int r = saved < 0 ? files_fail(err, "opening directory", name)
                       : files_replace(saved, SWAPPED, text->data, text->len, mode, err);
     if (r == 0 && (swap(saved, fd) < 0 || fsync(saved) < 0 || fsync(fd) < 0)) {
-        r = fail(err, "replacing", name);
+        r = files_fail(err, "replacing", name);
         (void)recover_swap(l, name, NULL);
     }
     (void)(saved < 0 || close(saved));
@@ -142,7 +136,7 @@ static int stage_copy(const struct certs_dir *l, const char *name, const struct 
     int r = trees_copy(l->dir, name, l->dir, STAGED, err);
     int fd = r < 0 ? -1 : openat(l->dir, STAGED, FILES_DIRECTORY_FLAGS);
     if (r == 0 && (fd < 0 || fstat(fd, &st) < 0 || fchmod(fd, (st.st_mode & 07777) | 0700) < 0)) {
-        r = fail(err, "copying directory", name);
+        r = files_fail(err, "copying directory", name);
     }
     r = r < 0 ? r : files_replace(fd, CERTS_DIR_HOSTS, text->data, text->len, mode, err);
     (void)(fd < 0 || close(fd));
@@ -158,9 +152,9 @@ int originals_put_aside(const struct certs_dir *l, const char *name, const struc
     }
     int r = stage_copy(l, name, text, mode, err);
     if (r == 0 && renameat(l->dir, name, l->dir, path) < 0) {
-        r = fail(err, "replacing", name);
+        r = files_fail(err, "replacing", name);
     } else if (r == 0 && renameat(l->dir, STAGED, l->dir, name) < 0) {
-        r = fail(err, "replacing", name);
+        r = files_fail(err, "replacing", name);
         (void)renameat(l->dir, path, l->dir, name);
     }
     return r < 0 ? r : files_sync(l->dir, err);
@@ -171,7 +165,7 @@ int originals_take_back(const struct certs_dir *l, const char *name, struct erro
     char path[PATH_MAX];
     if (renameat(l->dir, name, l->dir, RETIRED) < 0 ||
         renameat(l->dir, aside(name, path), l->dir, name) < 0) {
-        return fail(err, "restoring", name);
+        return files_fail(err, "restoring", name);
     }
     int r = files_sync(l->dir, err);
     return r < 0 ? r : trees_remove(l->dir, RETIRED, err);
@@ -255,7 +249,7 @@ int originals_leave_aside(const struct certs_dir *l, const char *name, struct er
         return 0;
     }
     if (renameat2(l->dir, path, l->dir, other, RENAME_NOREPLACE) < 0) {
-        return fail(err, "renaming", path);
+        return files_fail(err, "renaming", path);
     }
     certs_dir_notice(l, CERTSD_LEFT, name);
     return files_sync(l->dir, err);

@@ -16,12 +16,6 @@
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
 
-static int fail(struct error *err, const char *what, const char *name)
-{
-    int code = -errno;
-    return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
-}
-
 int restore_stage(const struct certs_dir *l, const char *name, struct error *err)
 {
     struct trees_losses losses = {0};
@@ -61,7 +55,7 @@ static int restore_rest(const struct certs_dir *l, int saved, int fd, const char
     int r =
         trees_copy_some(l->backup, name, l->dir, name, TREES_READABLE | TREES_MISSING, NULL, err);
     if (r == 0 && (fstat(saved, &st) < 0 || fchmod(fd, st.st_mode & 07777) < 0)) {
-        r = fail(err, "restoring", name);
+        r = files_fail(err, "restoring", name);
     }
     return files_is_denied(r) ? 0 : r;
 }
@@ -83,7 +77,7 @@ static int restore_hosts_from(int saved, int fd, bool *ret_restored, struct erro
         return trees_remove(fd, CERTS_DIR_HOSTS, err);
     }
     if (r == 0 && !moved && renameat(fd, STAGED, fd, CERTS_DIR_HOSTS) < 0) {
-        r = fail(err, "restoring", CERTS_DIR_HOSTS);
+        r = files_fail(err, "restoring", CERTS_DIR_HOSTS);
     }
     return r < 0 || !moved ? r : trees_remove(fd, STAGED, err);
 }
@@ -119,7 +113,7 @@ int restore_is_only_hosts(int fd, bool *ret_only, struct error *err)
 int restore_remove(const struct certs_dir *l, int from, const char *name, struct error *err)
 {
     if (renameat(from, name, l->dir, RETIRED) < 0) {
-        return fail(err, "removing", name);
+        return files_fail(err, "removing", name);
     }
     int r = files_sync(from, err);
     return r < 0 ? r : trees_remove(l->dir, RETIRED, err);

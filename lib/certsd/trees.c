@@ -16,12 +16,6 @@
 #define TEMPORARY FILES_TEMPORARY_NEW
 #define COPY_BYTES 65536
 
-static int fail(struct error *err, const char *what, const char *name)
-{
-    int code = -errno;
-    return error_set(err, code, "%s %s: %s", what, name, strerror(-code));
-}
-
 /* One copy under way. */
 struct copy {
     unsigned flags;
@@ -138,11 +132,11 @@ static int copy_into(const struct copy *c, int source, int to_dir, const char *t
 {
     bool made = mkdirat(to_dir, to, 0700) == 0;
     if (!made && errno != EEXIST) {
-        return fail(err, "making directory", to);
+        return files_fail(err, "making directory", to);
     }
     int target = openat(to_dir, to, FILES_DIRECTORY_FLAGS);
     if (target < 0) {
-        return !made && c->flags & TREES_MISSING ? 0 : fail(err, "opening directory", to);
+        return !made && c->flags & TREES_MISSING ? 0 : files_fail(err, "opening directory", to);
     }
     int r = copy_children(c, source, target, depth, err);
     if (r == 0 && (made || !(c->flags & TREES_MISSING))) {
@@ -150,7 +144,7 @@ static int copy_into(const struct copy *c, int source, int to_dir, const char *t
         r = r < 0 ? error_set(err, r, "copying directory %s: %s", to, strerror(-r)) : 0;
     }
     if (r == 0 && fsync(target) < 0) {
-        r = fail(err, "copying directory", to);
+        r = files_fail(err, "copying directory", to);
     }
     (void)close(target);
     return r;
@@ -164,7 +158,7 @@ static int copy_directory(const struct copy *c, int from_dir, const char *from, 
     }
     int source = openat(from_dir, from, FILES_DIRECTORY_FLAGS);
     if (source < 0) {
-        return fail(err, "opening directory", from);
+        return files_fail(err, "opening directory", from);
     }
     int r = copy_into(c, source, to_dir, to, st, depth, err);
     (void)close(source);
@@ -195,7 +189,7 @@ static int copy_entry(const struct copy *c, int from_dir, const char *from, int 
         return 0;
     }
     if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-        return fail(err, "looking at", from);
+        return files_fail(err, "looking at", from);
     }
     if (S_ISDIR(st.st_mode)) {
         return copy_directory(c, from_dir, from, to_dir, to, &st, depth, err);
@@ -350,13 +344,13 @@ static int remove_entry(int dir, const char *name, unsigned depth, struct error 
         return 0;
     }
     if (errno != EISDIR && errno != EPERM) {
-        return fail(err, "removing", name);
+        return files_fail(err, "removing", name);
     }
     /* A copy of what its owner closed to himself. */
     (void)(files_may_change(dir, name) || fchmodat(dir, name, 0700, 0) == 0);
     int child = depth < LIMIT_CERTSD_DEPTH + 1 ? openat(dir, name, FILES_DIRECTORY_FLAGS) : -1;
     if (child < 0) {
-        return fail(err, "removing", name);
+        return files_fail(err, "removing", name);
     }
     struct text_list names = {0};
     int r = files_list(child, &names, err);
@@ -366,7 +360,7 @@ static int remove_entry(int dir, const char *name, unsigned depth, struct error 
     text_list_done(&names);
     (void)close(child);
     if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-        r = fail(err, "removing", name);
+        r = files_fail(err, "removing", name);
     }
     return r;
 }
