@@ -23,7 +23,8 @@ static void absorb(struct gossip_aead *a, const uint8_t *bytes, size_t n)
         state = (state << 7 | state >> 57) ^ word;
     }
     word = 0;
-    memcpy(&word, bytes, n);
+    if (n > 0)
+        memcpy(&word, bytes, n);
     a->state = ((state << 7 | state >> 57) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
