@@ -8,10 +8,10 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "http/field_name.h"
 #include "http/guard.h"
 
 #define METHOD_BYTES 24
-#define NAME_BYTES 24 /* longer header names are none that we know */
 
 enum phase { PHASE_EMPTY_LINES, PHASE_METHOD, PHASE_REST, PHASE_COMPLETE, PHASE_DEAD };
 
@@ -61,8 +61,9 @@ struct http_parser {
     enum phase phase;
     int error; /* what a callback found wrong */
     size_t head_bytes, header_count, target_bytes;
-    char method[METHOD_BYTES], name[NAME_BYTES];
-    size_t method_bytes, name_bytes;
+    char method[METHOD_BYTES];
+    size_t method_bytes;
+    struct field_name name;
     enum field field; /* whose value is being read */
     /* Target first, then values, each ended by a NUL; offsets until the head is complete, since
      * the buffer moves as it grows. 0: absent (the target is at 0). */
@@ -98,31 +99,20 @@ static int on_url_complete(llhttp_t *l)
 static int on_header_field(llhttp_t *l, const char *bytes, size_t n)
 {
     struct http_parser *p = l->data;
-    if (p->name_bytes == 0 && ++p->header_count > LIMIT_HTTP_HEADERS) {
+    if (p->name.count == 0 && ++p->header_count > LIMIT_HTTP_HEADERS) {
         return fail(p, -E2BIG);
     }
-    for (size_t i = 0; i < n && p->name_bytes + i < NAME_BYTES; i++) {
-        p->name[p->name_bytes + i] = bytes[i];
-    }
-    p->name_bytes += n;
+    field_name_add(&p->name, bytes, n);
     return 0;
 }
 
 static int on_header_field_complete(llhttp_t *l)
 {
     struct http_parser *p = l->data;
-    if (p->name_bytes == 0) {
+    if (p->name.count == 0) {
         return fail(p, -EPROTO); /* llhttp lets ": value" pass */
     }
-    p->field = FIELD_UNKNOWN;
-    for (enum field f = 0; f < FIELD_COUNT && p->name_bytes < NAME_BYTES; f++) {
-        if (strlen(field_names[f]) == p->name_bytes &&
-            strncasecmp(field_names[f], p->name, p->name_bytes) == 0) {
-            p->field = f;
-            break;
-        }
-    }
-    p->name_bytes = 0;
+    p->field = (enum field)field_name_end(&p->name, field_names, FIELD_COUNT);
     if (p->field == FIELD_UNKNOWN) {
         return 0;
     }

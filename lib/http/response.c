@@ -8,9 +8,9 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "http/field_name.h"
 #include "http/guard.h"
 
-#define NAME_BYTES 24
 #define VALUE_BYTES 256 /* of a header we look at; longer values count as absent */
 #define INTERIM_MAX 8   /* 1xx responses before the one that counts */
 
@@ -41,8 +41,9 @@ struct http_response_parser {
     int error; /* also set for good once feeding has failed */
     unsigned interim;
     size_t head_bytes, header_count;
-    char name[NAME_BYTES], value[VALUE_BYTES];
-    size_t name_bytes, value_bytes;
+    struct field_name name;
+    char value[VALUE_BYTES];
+    size_t value_bytes;
     enum field field;
     struct http_response response;
 };
@@ -50,33 +51,23 @@ struct http_response_parser {
 static int on_header_field(llhttp_t *l, const char *bytes, size_t n)
 {
     struct http_response_parser *p = l->data;
-    if (p->name_bytes == 0 && ++p->header_count > LIMIT_HTTP_HEADERS) {
+    if (p->name.count == 0 && ++p->header_count > LIMIT_HTTP_HEADERS) {
         p->error = -E2BIG;
         return HPE_USER;
     }
-    for (size_t i = 0; i < n && p->name_bytes + i < NAME_BYTES; i++) {
-        p->name[p->name_bytes + i] = bytes[i];
-    }
-    p->name_bytes += n;
+    field_name_add(&p->name, bytes, n);
     return 0;
 }
 
 static int on_header_field_complete(llhttp_t *l)
 {
     struct http_response_parser *p = l->data;
-    if (p->name_bytes == 0) {
+    if (p->name.count == 0) {
         p->error = -EPROTO; /* llhttp lets ": value" pass */
         return HPE_USER;
     }
-    p->field = FIELD_UNKNOWN;
-    for (enum field f = 0; f < FIELD_COUNT && p->name_bytes < NAME_BYTES; f++) {
-        if (strlen(field_names[f]) == p->name_bytes &&
-            strncasecmp(field_names[f], p->name, p->name_bytes) == 0) {
-            p->field = f;
-            break;
-        }
-    }
-    p->name_bytes = p->value_bytes = 0;
+    p->field = (enum field)field_name_end(&p->name, field_names, FIELD_COUNT);
+    p->value_bytes = 0;
     return 0;
 }
 
@@ -222,7 +213,7 @@ static void expect_head(struct http_response_parser *p)
     llhttp_init(&p->llhttp, HTTP_RESPONSE, &settings);
     p->llhttp.data = p;
     p->guard = (struct guard){0};
-    p->name_bytes = p->value_bytes = 0;
+    p->name.count = p->value_bytes = 0;
     p->response = (struct http_response){
         .content_length = -1,
         .range_first = -1,
