@@ -7,6 +7,8 @@
 
 #include "cluster/convert.h"
 
+#define ROUTES_TRIED 16
+
 struct found {
     struct gossip_addr *addrs;
     size_t count;
@@ -61,11 +63,18 @@ static bool found_route(const union address *to, struct gossip_addr *ret_addr)
     return good;
 }
 
+/* Where a Service names every instance these are thousands, asked about again and again; what the
+ * first few of a family do not tell, the others will not. */
 static void found_add_routes(struct found *f, const union address *bootstrap, size_t count,
                              bool loopback)
 {
+    unsigned tried[2] = {0}; /* IPv4, IPv6 */
     for (size_t i = 0; i < count && f->count < 2; i++) {
         struct gossip_addr addr;
+        bool v6 = bootstrap[i].sa.sa_family == AF_INET6;
+        if (found_family(f, v6 ? GOSSIP_IPV6 : GOSSIP_IPV4) || tried[v6]++ >= ROUTES_TRIED) {
+            continue;
+        }
         if (found_route(&bootstrap[i], &addr) && gossip_addr_is_loopback(&addr) == loopback) {
             found_add(f, &addr);
         }

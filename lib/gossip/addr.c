@@ -20,6 +20,13 @@ bool gossip_addr_equal(const struct gossip_addr *a, const struct gossip_addr *b)
     return a->port == b->port && gossip_addr_same_host(a, b);
 }
 
+int gossip_addr_compare(const struct gossip_addr *a, const struct gossip_addr *b)
+{
+    int order = memcmp(a->ip, b->ip, sizeof(a->ip));
+    order = order ? order : a->family - b->family;
+    return order ? order : a->port - b->port;
+}
+
 bool gossip_addr_is_loopback(const struct gossip_addr *a)
 {
     static const uint8_t v6_loopback[16] = {[15] = 1};

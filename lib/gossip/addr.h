@@ -20,6 +20,8 @@ struct gossip_addr {
 };
 
 bool gossip_addr_equal(const struct gossip_addr *a, const struct gossip_addr *b);
+/* Any order, in which equal ones are 0. */
+int gossip_addr_compare(const struct gossip_addr *a, const struct gossip_addr *b);
 bool gossip_addr_same_host(const struct gossip_addr *a, const struct gossip_addr *b);
 
 bool gossip_addr_is_loopback(const struct gossip_addr *a);

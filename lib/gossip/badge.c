@@ -1,10 +1,8 @@
 #include "gossip/badge.h"
 
 #include "base/hex.h"
+#include "gossip/seen.h"
 #include "gossip/state.h"
-
-#include "base/list.h"
-#include "base/map.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,46 +14,24 @@
 
 _Static_assert(GOSSIP_BADGE_TEXT_BYTES == 2 * BADGE_BYTES + 1, "as hex");
 
-/* A sender, and which of its badges were taken. */
-struct shown {
-    struct map_node by_id; /* in gossip_badges.shown */
-    struct list link;      /* in gossip_badges.latest_last */
-    uint64_t id, boot;
-    uint32_t salt;
-    struct gossip_window window;
-};
-
 struct gossip_badges {
     uint64_t serial; /* of the last one written */
-    struct map shown;
-    struct list latest_last;
+    struct gossip_seen seen;
 };
 
 static struct gossip_badges *badges_of(struct gossip *g)
 {
     if (!g->badges && (g->badges = calloc(1, sizeof(*g->badges)))) {
-        map_init(&g->badges->shown);
-        list_init(&g->badges->latest_last);
+        gossip_seen_init(&g->badges->seen);
     }
     return g->badges;
 }
 
-static void forget(struct gossip_badges *b, struct shown *s)
-{
-    map_remove(&b->shown, &s->by_id);
-    list_remove(&s->link);
-    free(s);
-}
-
 void gossip_badges_free(struct gossip *g)
 {
-    struct gossip_badges *b = g->badges;
-    if (b) {
-        LIST_EACH_SAFE (link, &b->latest_last) {
-            forget(b, CONTAINER_OF(link, struct shown, link));
-        }
-        map_done(&b->shown);
-        free(b);
+    if (g->badges) {
+        gossip_seen_done(&g->badges->seen);
+        free(g->badges);
         g->badges = NULL;
     }
 }
@@ -88,59 +64,6 @@ int gossip_badge_write(struct gossip *g, uint64_t to, enum gossip_badge badge,
     return error;
 }
 
-/* --- taking --- */
-
-static struct shown *shown_by(const struct gossip_badges *b, uint64_t id)
-{
-    struct map_node *node = map_get(&b->shown, &id, sizeof(id));
-    return node ? CONTAINER_OF(node, struct shown, by_id) : NULL;
-}
-
-/* The one whose turn is longest ago makes room: its badges might be shown again, by then. */
-static struct shown *shown_add(struct gossip_badges *b, uint64_t id)
-{
-    if (b->shown.count >= LIMIT_GOSSIP_BADGES) {
-        forget(b, CONTAINER_OF(b->latest_last.next, struct shown, link));
-    }
-    struct shown *s = calloc(1, sizeof(*s));
-    if (!s) {
-        return NULL;
-    }
-    s->id = id;
-    if (map_insert(&b->shown, &s->by_id, &s->id, sizeof(s->id))) {
-        free(s);
-        return NULL;
-    }
-    list_push_back(&b->latest_last, &s->link);
-    return s;
-}
-
-static bool is_life(const struct shown *s, const struct gossip_sender *sender)
-{
-    return s->boot == sender->boot && s->salt == sender->salt;
-}
-
-static int use(struct gossip_badges *b, struct shown *s, const struct gossip_sender *sender,
-               uint64_t serial)
-{
-    if (s && is_life(s, sender) && !gossip_window_is_new(&s->window, serial)) {
-        return -EALREADY;
-    }
-    s = s ? s : shown_add(b, sender->id);
-    if (!s) {
-        return -ENOMEM;
-    }
-    if (!is_life(s, sender)) {
-        s->boot = sender->boot;
-        s->salt = sender->salt;
-        s->window = (struct gossip_window){0};
-    }
-    gossip_window_accept(&s->window, serial);
-    list_remove(&s->link);
-    list_push_back(&b->latest_last, &s->link);
-    return 0;
-}
-
 int gossip_badge_take(struct gossip *g, const char *text, const uint8_t digest[32],
                       enum gossip_badge *ret_badge)
 {
@@ -156,16 +79,12 @@ int gossip_badge_take(struct gossip *g, const char *text, const uint8_t digest[3
     if (!b) {
         return -ENOMEM;
     }
-    struct shown *s = shown_by(b, h.sender.id);
-    if (s && !is_life(s, &h.sender) && h.sender.boot <= s->boot) {
-        return -EALREADY; /* of an earlier life */
-    }
     bind_to(g->me->id, g->me->boot, digest, bound);
     if (gossip_seal_open(g->seal, &h, &binding, sealed, sizeof(sealed), body) ||
         body[0] >= GOSSIP_BADGES) {
         return -EACCES;
     }
-    int error = use(b, s, &h.sender, gossip_load48(body + 1));
+    int error = gossip_seen_take(&b->seen, &h.sender, gossip_load48(body + 1));
     if (error == 0) {
         *ret_badge = (enum gossip_badge)body[0];
     }

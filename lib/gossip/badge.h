@@ -9,7 +9,7 @@
  *     associated data   whom it is shown to, id 48 | boot 48, and the digest asked for
  *
  * It is good for one request: another node, a later life of that one and another digest refuse it,
- * and each serial of a life of its sender is taken once, in a window as that of packets (seal.h).
+ * and each serial of a life of its sender is taken once, in a window as that of packets (seen.h).
  * So whoever reads one off the wire has something that was used, and clocks do not matter. What a
  * node takes for seen it forgets with its life, which badges are bound to. Key rings change as for
  * packets: whatever key of the ring sealed it.

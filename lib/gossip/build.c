@@ -232,7 +232,7 @@ static int begin(struct gossip *g, struct gossip_build *b)
     }
     if (b->purpose == GOSSIP_FOR_EXCHANGE) {
         b->stage = GOSSIP_BUILD_ABOUT;
-        b->count_at = b->plain.len - 4;
+        b->count_at = GOSSIP_EXCHANGE_COUNT_AT;
         return 0;
     }
     return begin_members(b);

@@ -104,6 +104,7 @@ static int build(struct gossip *g, const struct gossip_config *config)
     list_init(&g->builds);
     list_init(&g->built);
     list_init(&g->servings);
+    gossip_seen_init(&g->requests);
     for (size_t i = 0; i < GOSSIP_TRANSMISSIONS_MAX; i++) {
         list_init(&g->rumours[i]);
     }
@@ -154,7 +155,7 @@ int gossip_new(const struct gossip_config *config, struct gossip **ret_core)
     g->next_stranger_ms = g->now_ms + 5000;
     g->seed_wait_ms = 50;
     g->asked_ms = GOSSIP_NEVER_MS;
-    g->seed_nonce = gossip_random_nonce(g);
+    g->stranger_secret = gossip_random(g);
     gossip_settle(g, g->me);
     *ret_core = g;
     return 0;
@@ -181,6 +182,7 @@ void gossip_free(struct gossip *g)
     gossip_seal_free(g->seal);
     free(g->probe_order);
     free(g->seeds);
+    free(g->seeds_by_addr);
     free(g);
 }
 

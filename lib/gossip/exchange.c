@@ -6,9 +6,14 @@
  * what is different: who departed, who gave a sign of life, and a snapshot of the members in the
  * buckets that differ. Whoever answers passes our record on, and fetches our set like anybody's.
  *
- *     ask     format u8 | ALIVE or LEFT message | bits u8 | bucket hash, low half u32 ...
- *     answer  format u8 | same u8 | n u32 | n bytes of ALIVE, SUSPECT, DEAD and LEFT messages |
- * snapshot
+ *     ask     format u8 | ECHO message, or nothing | ALIVE or LEFT message | bits u8 |
+ *             bucket hash, low half u32 ...
+ *     answer  format u8 | same u8 | n u32 |
+ *             n bytes of CHALLENGE, ALIVE, SUSPECT, DEAD and LEFT messages | snapshot
+ *
+ * Who asks without being known to live is answered, but not heard: it may be an old request, sent
+ * again by somebody without the key. The answer has a challenge; whoever can read it asks once more
+ * at once, and repeats it.
  *
  * Nobody probes a member of which that is known. It says that it lives by a new incarnation now and
  * then; and it judges nobody itself, but believes those who can. */
@@ -28,6 +33,7 @@
 #define SIGN_MS 20000
 #define INTRODUCED_TO 8
 #define GOODBYES 3
+#define ECHO_MS 8192 /* for so long at least a challenge is good */
 
 /* --- whether UDP works for us --- */
 
@@ -78,7 +84,8 @@ void gossip_udp_answered(struct gossip *g)
 
 /* --- asking --- */
 
-static size_t write_ask(struct gossip *g, uint8_t bytes[GOSSIP_ASK_BYTES])
+/* `echo`: 0 for none. */
+static size_t write_ask(struct gossip *g, uint64_t echo, uint8_t bytes[GOSSIP_ASK_BYTES])
 {
     struct gossip_packet p;
     struct gossip_writer w;
@@ -91,6 +98,9 @@ static size_t write_ask(struct gossip *g, uint8_t bytes[GOSSIP_ASK_BYTES])
     gossip_bucket_hashes(g, bits, hashes);
     gossip_writer_init(&w, bytes, GOSSIP_ASK_BYTES);
     gossip_write8(&w, FORMAT);
+    if (echo) {
+        gossip_cookie_write(&w, GOSSIP_MSG_ECHO, echo);
+    }
     gossip_write_bytes(&w, p.body, p.w.len);
     gossip_write8(&w, (uint8_t)bits);
     for (size_t i = 0; i < (size_t)1 << bits; i++) {
@@ -127,23 +137,24 @@ static bool whom_to_ask(struct gossip *g, struct gossip_addr *ret_registry,
 static void ask(struct gossip *g)
 {
     uint8_t bytes[GOSSIP_ASK_BYTES];
-    struct gossip_addr registry, udp;
-    size_t n = write_ask(g, bytes);
+    bool echoes = g->exchange_cookie && g->now_ms - g->exchange_cookie_ms < ECHO_MS;
+    size_t n = write_ask(g, echoes ? g->exchange_cookie : 0, bytes);
     g->next_exchange_ms = g->now_ms + EXCHANGE_MS;
-    if (n == 0 || !whom_to_ask(g, &registry, &udp)) {
+    if (n == 0 || (!echoes && !whom_to_ask(g, &g->exchange_registry, &g->exchange_udp))) {
         return;
     }
-    (void)gossip_fetch_exchange(g, &registry, bytes, n);
+    (void)gossip_fetch_exchange(g, &g->exchange_registry, bytes, n);
+    g->exchange_echoes = echoes;
     g->exchanged_ms = g->now_ms;
     g->exchanged_hash = g->cluster_hash;
-    gossip_ping_stranger(g, &udp); /* it may have been opened meanwhile */
+    gossip_ping_stranger(g, &g->exchange_udp); /* it may have been opened meanwhile */
 }
 
 void gossip_exchange_leave(struct gossip *g)
 {
     uint8_t bytes[GOSSIP_ASK_BYTES];
     struct gossip_member *peers[GOODBYES]; /* of those who can pass it on at once */
-    size_t n = write_ask(g, bytes), count = gossip_random_members(g, NULL, peers, GOODBYES);
+    size_t n = write_ask(g, 0, bytes), count = gossip_random_members(g, NULL, peers, GOODBYES);
     if (g->udp == GOSSIP_UDP_OPEN || n == 0) {
         return;
     }
@@ -167,6 +178,11 @@ void gossip_exchange_ended(struct gossip *g, bool applied)
     }
     g->exchange_wait_ms = AGAIN_MIN_MS;
     g->next_exchange_ms = g->now_ms + EXCHANGE_MS - gossip_random(g) % 500;
+    if (g->exchange_echoes) {
+        g->exchange_cookie = 0; /* heard */
+    } else if (g->exchange_cookie) {
+        g->next_exchange_ms = g->now_ms;
+    }
     if (g->udp == GOSSIP_UDP_DOUBTED) {
         change_udp(g, GOSSIP_UDP_BLOCKED);
         g->next_sign_ms = g->now_ms + SIGN_MS;
@@ -235,15 +251,31 @@ uint64_t gossip_exchange_wake_ms(const struct gossip *g)
 
 /* --- answering --- */
 
-/* Keeps who it is, to be heard at the next step. */
-static int read_caller(struct gossip *g, struct gossip_reader *r, uint64_t asker)
+/* It lives now, as far as can be told: as a member is heard, or by repeating a challenge. */
+static bool is_proven(struct gossip *g, const struct gossip_sender *asker, uint64_t echo)
+{
+    const struct gossip_member *m = gossip_members_get(&g->members, asker->id);
+    return (m && m->boot == asker->boot && m->salt == asker->salt && gossip_member_is_live(m)) ||
+           (echo && gossip_cookie_fits(g, asker, NULL, echo));
+}
+
+/* Keeps who it is, to be heard at the next step, if it is proven to live. */
+static int read_caller(struct gossip *g, struct gossip_reader *r,
+                       const struct gossip_sender *asker, bool *ret_proven)
 {
     struct gossip_caller caller = {.left = false};
     struct gossip_accusation left;
     struct gossip_reader fields;
+    uint64_t echo = 0;
     uint8_t type;
     if (gossip_read8(r) != FORMAT || gossip_read_message(r, &type, &fields) != 1) {
         return -EPROTO;
+    }
+    if (type == GOSSIP_MSG_ECHO) {
+        echo = gossip_read64(&fields);
+        if (fields.failed || gossip_read_message(r, &type, &fields) != 1) {
+            return -EPROTO;
+        }
     }
     int error = type == GOSSIP_MSG_ALIVE  ? gossip_alive_read(&fields, &caller.alive)
                 : type == GOSSIP_MSG_LEFT ? gossip_accusation_read(&fields, &left)
@@ -254,8 +286,12 @@ static int read_caller(struct gossip *g, struct gossip_reader *r, uint64_t asker
         caller.alive.boot = left.boot;
         caller.alive.incarnation = left.incarnation;
     }
-    if (error || caller.alive.id != asker || asker == g->me->id) {
+    if (error || caller.alive.id != asker->id || asker->id == g->me->id) {
         return -EPROTO;
+    }
+    *ret_proven = is_proven(g, asker, echo);
+    if (!*ret_proven) {
+        return 0;
     }
     if (g->caller_count == LIMIT_GOSSIP_CALLERS) {
         return -EAGAIN;
@@ -292,14 +328,30 @@ static int append_about(struct gossip *g, const struct gossip_member *m, struct 
     return buf_append(b, p.body, p.w.len);
 }
 
-int gossip_exchange_begin(struct gossip *g, const uint8_t *asked, size_t n, uint64_t asker,
-                          struct gossip_build **ret_build)
+/* What the answer begins with; how much there is of messages is filled in later. */
+static int append_head(struct gossip *g, const struct gossip_sender *asker, bool same, bool proven,
+                       struct buf *b)
+{
+    uint8_t bytes[6 + 32];
+    struct gossip_writer w;
+    gossip_writer_init(&w, bytes, sizeof(bytes));
+    gossip_write8(&w, FORMAT);
+    gossip_write8(&w, same);
+    gossip_write32(&w, 0);
+    if (!proven) {
+        gossip_cookie_write(&w, GOSSIP_MSG_CHALLENGE, gossip_cookie(g, asker, NULL));
+    }
+    return buf_append(b, bytes, w.len);
+}
+
+int gossip_exchange_begin(struct gossip *g, const uint8_t *asked, size_t n,
+                          const struct gossip_sender *asker, struct gossip_build **ret_build)
 {
     struct gossip_reader r;
     struct gossip_build *b;
-    uint8_t head[6] = {FORMAT};
+    bool proven;
     gossip_reader_init(&r, asked, n);
-    int error = read_caller(g, &r, asker);
+    int error = read_caller(g, &r, asker, &proven);
     unsigned bits = gossip_read8(&r);
     if (error || r.failed || bits < GOSSIP_BUCKET_BITS_MIN || bits > GOSSIP_BUCKET_BITS_MAX ||
         gossip_reader_left(&r) < (size_t)4 << bits) {
@@ -310,14 +362,13 @@ int gossip_exchange_begin(struct gossip *g, const uint8_t *asked, size_t n, uint
         return error;
     }
     bool any;
-    b->asker = asker;
+    b->asker = asker->id;
     b->slots = g->members.slots;
     b->wanted = differing(g, &r, bits, &any);
-    if (any && g->udp == GOSSIP_UDP_BLOCKED) {
-        g->exchange_with = asker; /* what it knows better, only asking it tells */
+    if (any && proven && g->udp == GOSSIP_UDP_BLOCKED) {
+        g->exchange_with = asker->id; /* what it knows better, only asking it tells */
     }
-    head[1] = !any;
-    error = b->wanted ? buf_append(&b->plain, head, sizeof(head)) : -ENOMEM;
+    error = b->wanted ? append_head(g, asker, !any, proven, &b->plain) : -ENOMEM;
     if (error) {
         gossip_build_free(b);
         return error;
@@ -339,8 +390,8 @@ int gossip_exchange_about(struct gossip *g, struct gossip_build *b, const struct
                                                                   : 0;
 }
 
-int gossip_exchange_build(struct gossip *g, const uint8_t *asked, size_t n, uint64_t asker,
-                          struct buf *ret_body)
+int gossip_exchange_build(struct gossip *g, const uint8_t *asked, size_t n,
+                          const struct gossip_sender *asker, struct buf *ret_body)
 {
     struct gossip_build *b;
     int error = gossip_exchange_begin(g, asked, n, asker, &b);
@@ -361,6 +412,10 @@ int gossip_exchange_hear_one(struct gossip *g, uint64_t teller, struct gossip_re
     }
     if (type == GOSSIP_MSG_ALIVE && gossip_alive_read(&fields, &alive) == 0) {
         gossip_hear_alive(g, &alive, teller);
+    } else if (type == GOSSIP_MSG_CHALLENGE) {
+        g->exchange_cookie = gossip_read64(&fields);
+        g->exchange_cookie_ms = g->now_ms;
+        g->exchange_echoes = false;
     } else if ((type == GOSSIP_MSG_SUSPECT || type == GOSSIP_MSG_DEAD || type == GOSSIP_MSG_LEFT) &&
                gossip_accusation_read(&fields, &a) == 0 &&
                (type != GOSSIP_MSG_SUSPECT || a.id == g->me->id)) {

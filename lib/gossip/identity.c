@@ -15,10 +15,10 @@
 static void begin_life(struct gossip *g, uint64_t id, uint64_t boot)
 {
     struct gossip_member *me = g->me;
+    gossip_changes_forget(&g->changes, me->id); /* of the old id, too */
     if (id != me->id) {
         gossip_members_rename(&g->members, me, id);
     }
-    gossip_changes_forget(&g->changes, me->id);
     me->boot = boot;
     me->salt = (uint32_t)gossip_random(g);
     me->incarnation = 0;

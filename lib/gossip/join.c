@@ -24,31 +24,69 @@ static bool is_own_addr(const struct gossip *g, const struct gossip_addr *a)
                                               gossip_addr_same_host(a, &g->self.addrs[1]));
 }
 
+/* --- the bootstrap addresses, thousands where a Service names every instance --- */
+
+static int compare_seeds(const void *a, const void *b)
+{
+    const struct gossip_seed *const *x = a, *const *y = b;
+    return gossip_addr_compare(&(*x)->addr, &(*y)->addr);
+}
+
+/* Where in seeds_by_addr the first of an address is, or would be. */
+static size_t find_seed(const struct gossip *g, const struct gossip_addr *addr)
+{
+    size_t low = 0, high = g->seed_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (gossip_addr_compare(&g->seeds_by_addr[middle]->addr, addr) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool is_seed_at(const struct gossip *g, size_t at, const struct gossip_addr *addr)
+{
+    return at < g->seed_count && gossip_addr_equal(&g->seeds_by_addr[at]->addr, addr);
+}
+
+static void replace_seeds(struct gossip *g, struct gossip_seed *seeds, struct gossip_seed **by_addr,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        by_addr[i] = &seeds[i];
+    }
+    qsort(by_addr, count, sizeof(struct gossip_seed *), compare_seeds);
+    free(g->seeds);
+    free(g->seeds_by_addr);
+    g->seeds = seeds;
+    g->seeds_by_addr = by_addr;
+    g->seed_count = count;
+    g->seeds_known = true;
+}
+
 void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t count)
 {
-    struct gossip_seed *seeds = calloc(count ? count : 1, sizeof(*seeds));
+    struct gossip_seed *seeds = calloc(count + 1, sizeof(*seeds));
+    struct gossip_seed **by_addr = calloc(count + 1, sizeof(struct gossip_seed *));
     size_t kept = 0;
     bool news = !g->seeds_known;
-    if (!seeds) {
+    if (!seeds || !by_addr) {
+        free(seeds);
+        free(by_addr);
         g->stats.drop_memory++;
         return;
     }
     for (size_t i = 0; i < count && kept < LIMIT_GOSSIP_SEEDS; i++) {
-        bool known = false;
-        seeds[kept].addr = addrs[i];
-        for (size_t k = 0; k < g->seed_count; k++) {
-            if (gossip_addr_equal(&g->seeds[k].addr, &addrs[i])) {
-                seeds[kept] = g->seeds[k];
-                known = true;
-            }
-        }
+        size_t at = find_seed(g, &addrs[i]);
+        bool known = is_seed_at(g, at, &addrs[i]);
+        seeds[kept] = known ? *g->seeds_by_addr[at] : (struct gossip_seed){.addr = addrs[i]};
         news = news || !known;
         kept += addrs[i].family != GOSSIP_NO_ADDR && addrs[i].port != 0;
     }
-    free(g->seeds);
-    g->seeds = seeds;
-    g->seed_count = kept;
-    g->seeds_known = true;
+    replace_seeds(g, seeds, by_addr, kept);
     if (news && g->now_ms + UNANSWERED_MS <= g->started_ms + NO_SEEDS_MS) {
         g->asked_ms = GOSSIP_NEVER_MS; /* they are to have as long as the others had */
     }
@@ -73,9 +111,23 @@ static bool seed_is_us(const struct gossip *g, const struct gossip_seed *seed)
     return seed->is_us || is_own_addr(g, &seed->addr);
 }
 
+static uint32_t stranger_nonce(const struct gossip *g, uint64_t epoch)
+{
+    uint32_t nonce = (uint32_t)gossip_mix(g->stranger_secret ^ epoch);
+    return nonce ? nonce : 1;
+}
+
+bool gossip_answers_stranger_ping(const struct gossip *g, uint32_t nonce)
+{
+    uint64_t epoch = g->now_ms / COOKIE_MS;
+    return nonce == stranger_nonce(g, epoch) ||
+           (epoch > 0 && nonce == stranger_nonce(g, epoch - 1));
+}
+
 static void write_stranger_ping(struct gossip *g, struct gossip_packet *p)
 {
-    struct gossip_ping ping = {.nonce = g->seed_nonce, .cluster_hash = g->cluster_hash};
+    struct gossip_ping ping = {.nonce = stranger_nonce(g, g->now_ms / COOKIE_MS),
+                               .cluster_hash = g->cluster_hash};
     gossip_ping_write(&p->w, &ping);
 }
 
@@ -137,15 +189,17 @@ const struct gossip_addr *gossip_random_seed(struct gossip *g)
 
 /* --- challenge: a sender in nobody's view must show that it lives now, where it says --- */
 
-static uint64_t cookie_for(struct gossip *g, const struct gossip_header *h,
+static uint64_t cookie_for(struct gossip *g, const struct gossip_sender *sender,
                            const struct gossip_addr *from, uint64_t epoch)
 {
+    static const struct gossip_addr nowhere;
     uint8_t bytes[64];
     struct gossip_writer w;
+    from = from ? from : &nowhere;
     gossip_writer_init(&w, bytes, sizeof(bytes));
-    gossip_write48(&w, h->sender.id);
-    gossip_write48(&w, h->sender.boot);
-    gossip_write32(&w, h->sender.salt);
+    gossip_write48(&w, sender->id);
+    gossip_write48(&w, sender->boot);
+    gossip_write32(&w, sender->salt);
     gossip_write_bytes(&w, from->ip, sizeof(from->ip));
     gossip_write16(&w, from->port);
     gossip_write48(&w, g->me->id);
@@ -154,38 +208,48 @@ static uint64_t cookie_for(struct gossip *g, const struct gossip_header *h,
     return gossip_seal_cookie(g->seal, bytes, w.len);
 }
 
-bool gossip_cookie_fits(struct gossip *g, const struct gossip_header *h,
+uint64_t gossip_cookie(struct gossip *g, const struct gossip_sender *sender,
+                       const struct gossip_addr *from)
+{
+    return cookie_for(g, sender, from, g->now_ms / COOKIE_MS);
+}
+
+bool gossip_cookie_fits(struct gossip *g, const struct gossip_sender *sender,
                         const struct gossip_addr *from, uint64_t cookie)
 {
     uint64_t epoch = g->now_ms / COOKIE_MS;
-    return cookie == cookie_for(g, h, from, epoch) ||
-           (epoch > 0 && cookie == cookie_for(g, h, from, epoch - 1));
+    return cookie == cookie_for(g, sender, from, epoch) ||
+           (epoch > 0 && cookie == cookie_for(g, sender, from, epoch - 1));
 }
 
-static bool may_challenge(struct gossip *g)
+void gossip_cookie_write(struct gossip_writer *w, enum gossip_message type, uint64_t cookie)
 {
-    if (g->now_ms - g->challenges_ms >= 1000) {
-        g->challenges_ms = g->now_ms;
-        g->challenges = 0;
+    size_t mark = gossip_write_begin(w, type);
+    gossip_write64(w, cookie);
+    gossip_write_end(w, mark);
+}
+
+static bool is_below(const struct gossip *g, struct gossip_rate *rate, uint32_t per_s)
+{
+    if (g->now_ms - rate->since_ms >= 1000) {
+        *rate = (struct gossip_rate){.since_ms = g->now_ms};
     }
-    return g->challenges < LIMIT_GOSSIP_CHALLENGES_PER_S;
+    return rate->count < per_s;
 }
 
 void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len)
 {
     struct gossip_packet p;
-    if (!may_challenge(g)) {
+    if (!is_below(g, &g->challenges, LIMIT_GOSSIP_CHALLENGES_PER_S)) {
         g->stats.drop_strangers++;
         return;
     }
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
     p.own_cap = true; /* so that a flood of strangers silences nothing else */
-    size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_CHALLENGE);
-    gossip_write64(&p.w, cookie_for(g, h, from, g->now_ms / COOKIE_MS));
-    gossip_write_end(&p.w, mark);
+    gossip_cookie_write(&p.w, GOSSIP_MSG_CHALLENGE, gossip_cookie(g, &h->sender, from));
     if (p.w.len + GOSSIP_SEAL_OVERHEAD_BYTES <= len) { /* no larger than what it answers */
-        g->challenges++;
+        g->challenges.count++;
         g->stats.challenged++;
         gossip_packet_send(g, &p, from, 1);
     } else {
@@ -193,18 +257,30 @@ void gossip_challenge(struct gossip *g, const struct gossip_header *h,
     }
 }
 
-void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from)
+/* An envelope does not name whom it is for, and there is no window for a stranger's: whoever has
+ * seen a challenge can repeat it to anybody, from anywhere. So answers have a limit of their own,
+ * and none is more than three times what it answers. */
+void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from,
+                           size_t len)
 {
     struct gossip_packet p;
-    if (g->leaving || !gossip_may_answer(g)) {
+    if (g->leaving) {
         return;
     }
+    if (!is_below(g, &g->echoes, LIMIT_GOSSIP_ECHOES_PER_S)) {
+        g->stats.drop_strangers++;
+        return;
+    }
+    g->echoes.count++;
     gossip_packet_begin(&p, GOSSIP_CLASS_JOIN);
-    size_t mark = gossip_write_begin(&p.w, GOSSIP_MSG_ECHO);
-    gossip_write64(&p.w, cookie);
-    gossip_write_end(&p.w, mark);
+    p.own_cap = true;
+    gossip_cookie_write(&p.w, GOSSIP_MSG_ECHO, cookie);
     gossip_packet_about(g, &p, g->me);
+    size_t introduced = p.w.len;
     write_stranger_ping(g, &p);
+    if (p.w.len + GOSSIP_SEAL_OVERHEAD_BYTES > 3 * len) {
+        p.w.len = introduced; /* the next round of pings comes anyway */
+    }
     gossip_packet_send(g, &p, from, 1);
 }
 
@@ -254,18 +330,21 @@ void gossip_snapshot_ended(struct gossip *g, bool applied, uint64_t peer)
 /* --- strangers: the dead of the last day, and bootstrap addresses where nobody we know lives ---
  */
 
-static bool is_members_addr(const struct gossip *g, const struct gossip_addr *a)
+static void mark_members_seeds(struct gossip *g)
 {
+    for (size_t i = 0; i < g->seed_count; i++) {
+        g->seeds[i].is_member = false;
+    }
     GOSSIP_MEMBERS_EACH(m, &g->members)
     {
         struct gossip_addr addrs[2];
         gossip_member_addrs(m, addrs);
-        if (gossip_member_is_live(m) &&
-            (gossip_addr_equal(&addrs[0], a) || gossip_addr_equal(&addrs[1], a))) {
-            return true;
+        for (size_t i = 0; i < 2 && gossip_member_is_live(m); i++) {
+            for (size_t at = find_seed(g, &addrs[i]); is_seed_at(g, at, &addrs[i]); at++) {
+                g->seeds_by_addr[at]->is_member = true;
+            }
         }
     }
-    return false;
 }
 
 static void ping_one_stranger(struct gossip *g)
@@ -281,8 +360,7 @@ static void ping_one_stranger(struct gossip *g)
                 gossip_ping_stranger(g, &to);
                 return;
             }
-        } else if (!seed_is_us(g, &g->seeds[at - slots]) &&
-                   !is_members_addr(g, &g->seeds[at - slots].addr)) {
+        } else if (!g->seeds[at - slots].is_member && !seed_is_us(g, &g->seeds[at - slots])) {
             gossip_ping_stranger(g, &g->seeds[at - slots].addr);
             return;
         }
@@ -300,6 +378,7 @@ static void ping_strangers(struct gossip *g)
     }
     size_t wanted = away / (g->live ? g->live : 1);
     wanted = wanted < STRANGERS_AT_ONCE ? wanted : STRANGERS_AT_ONCE;
+    mark_members_seeds(g);
     do {
         ping_one_stranger(g);
     } while (wanted-- > 1);

@@ -209,7 +209,7 @@ void gossip_hear_ack(struct gossip *g, const struct gossip_ack *ack, uint64_t se
     if (ack->nonce == 0 || (ack->flags & GOSSIP_ACK_WRONG_TARGET)) {
         return; /* somebody else lives there now; the probe runs out */
     }
-    if (ack->nonce == g->seed_nonce) {
+    if (gossip_answers_stranger_ping(g, ack->nonce)) {
         gossip_seed_answered(g, sender);
     }
     for (size_t i = 0; i < LIMIT_GOSSIP_PROBES; i++) {
@@ -322,8 +322,17 @@ void gossip_probe_late(struct gossip *g)
     if (g->wake_ms == 0 || g->now_ms < g->wake_ms + LATE_MS) {
         return;
     }
-    /* We did not run when we should have: answers may lie unread. Nothing can be concluded. */
+    /* We did not run when we should have: answers may lie unread, and so may what suspects say for
+     * themselves. Nothing can be concluded. */
     g->udp_ms = g->now_ms;
+    uint64_t late_ms = g->now_ms - g->wake_ms;
+    LIST_EACH (link, &g->suspects) {
+        CONTAINER_OF(link, struct gossip_doubt, suspected)->suspicion.started_ms += late_ms;
+    }
+    GOSSIP_MEMBERS_EACH(m, &g->members)
+    {
+        m->state_ms += m->tcp_only && gossip_member_is_live(m) ? late_ms : 0; /* of its last sign */
+    }
     if (g->score < SCORE_MAX) {
         g->score++;
     }

@@ -137,7 +137,7 @@ static int hear_message(struct context *c, uint8_t type, struct gossip_reader *r
     case GOSSIP_MSG_DELTA_NO:
         return hear_request(c, type, r);
     case GOSSIP_MSG_CHALLENGE:
-        gossip_hear_challenge(g, gossip_read64(r), c->from);
+        gossip_hear_challenge(g, gossip_read64(r), c->from, c->packet_bytes);
         return 0;
     case GOSSIP_MSG_ECHO:
         (void)gossip_read64(r); /* checked before, or not needed */
@@ -241,10 +241,10 @@ static bool proves_life(struct gossip *g, const struct gossip_header *h,
     struct gossip_reader fields;
     struct gossip_ack ack;
     if (find_message(body, n, GOSSIP_MSG_ECHO, &fields)) {
-        return gossip_cookie_fits(g, h, from, gossip_read64(&fields));
+        return gossip_cookie_fits(g, &h->sender, from, gossip_read64(&fields));
     }
     return find_message(body, n, GOSSIP_MSG_ACK, &fields) && gossip_ack_read(&fields, &ack) == 0 &&
-           ack.nonce == g->seed_nonce;
+           gossip_answers_stranger_ping(g, ack.nonce);
 }
 
 /* From somebody nobody has introduced, or from an earlier life of somebody, or from one who is said
@@ -256,7 +256,7 @@ static void hear_stranger(struct gossip *g, const struct gossip_header *h,
     struct gossip_reader fields;
     struct gossip_member *m = gossip_members_get(&g->members, h->sender.id);
     if (find_message(body, n, GOSSIP_MSG_CHALLENGE, &fields)) {
-        gossip_hear_challenge(g, gossip_read64(&fields), from);
+        gossip_hear_challenge(g, gossip_read64(&fields), from, len);
         return;
     }
     if (!proves_life(g, h, from, body, n)) {

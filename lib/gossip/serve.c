@@ -148,7 +148,7 @@ static int find_build(struct gossip *g, const struct resource *resource,
     }
     int error = resource->purpose == GOSSIP_FOR_EXCHANGE
                     ? gossip_exchange_begin(g, request->ask, request->ask_bytes,
-                                            request->header.sender.id, &b)
+                                            &request->header.sender, &b)
                     : gossip_build_new(resource->purpose, &b);
     if (error) {
         return error;
@@ -231,6 +231,7 @@ void gossip_serve_free(struct gossip *g)
         list_remove(&s->link);
         s->core = NULL;
     }
+    gossip_seen_done(&g->requests);
 }
 
 /* --- from outside --- */
@@ -247,6 +248,11 @@ int gossip_serve_begin(struct gossip *g, const char *path, const char *auth,
     }
     if (resource_of(path, &resource)) {
         return -ENOENT;
+    }
+    /* Each request once: whoever has read one could else keep us building answers. */
+    if (gossip_seen_take(&g->requests, &request.header.sender, request.header.counter)) {
+        g->stats.drop_replay++;
+        return -EACCES;
     }
     bool full = g->serving_count == LIMIT_GOSSIP_SERVINGS;
     struct gossip_serving *s = full ? NULL : calloc(1, sizeof(*s));

@@ -19,6 +19,7 @@
  *     join.c       bootstrap, strangers, readiness
  *     spread.c     rumours into packets, packets into effects
  *     ops.c        changes of a set, as a message
+ *     seen.c       what of it was taken already: badges, requests
  *     badge.c      what members show each other with requests for content
  *     swarm*.c     cold rollouts: swarm.h, and swarm_state.h inside
  *     lookup.c     reading */
@@ -30,6 +31,7 @@
 #include "gossip/index.h"
 #include "gossip/member.h"
 #include "gossip/seal.h"
+#include "gossip/seen.h"
 #include "gossip/wire.h"
 
 #define GOSSIP_BODY_BYTES (LIMIT_GOSSIP_PACKET_BYTES - GOSSIP_SEAL_OVERHEAD_BYTES)
@@ -83,6 +85,13 @@ struct gossip_seed {
     struct gossip_addr addr;
     uint32_t asked; /* how often, before anybody answered */
     bool is_us;
+    bool is_member; /* somebody we know lives there; when strangers were pinged last */
+};
+
+/* What may happen so often in a second. */
+struct gossip_rate {
+    uint64_t since_ms;
+    uint32_t count;
 };
 
 struct gossip_swarm;
@@ -153,11 +162,15 @@ struct gossip {
     uint64_t exchanged_ms, exchanged_hash; /* when last, and what was known then */
     uint8_t exchange_more;  /* so many soon, unless they know the same; more when they do not */
     uint64_t exchange_with; /* asked us, and knows other things; 0: anybody */
+    uint64_t exchange_cookie, exchange_cookie_ms; /* to be repeated; 0: none. Since when */
+    bool exchange_echoes;                         /* the request under way repeats it */
+    struct gossip_addr exchange_registry, exchange_udp; /* who was asked last */
     bool believing;         /* what a teller says of others counts for more than what we saw */
     struct gossip_caller callers[LIMIT_GOSSIP_CALLERS]; /* of exchanges answered since a step */
     size_t caller_count;
 
     /* serve.c */
+    struct gossip_seen requests;
     uint64_t snapshot_free_ms, set_free_ms; /* when what was built is paid for */
     struct list builds, built;              /* waiting, the first under way; in use */
     struct list servings;
@@ -167,16 +180,15 @@ struct gossip {
     size_t build_budget;        /* is this */
 
     /* join.c */
-    struct gossip_seed *seeds;
+    struct gossip_seed *seeds, **seeds_by_addr;
     size_t seed_count, seeds_at_once;
     bool seeds_known, seed_answered, snapshot_applied, ready;
-    uint32_t seed_nonce;
+    uint64_t stranger_secret; /* of what strangers are to answer */
     uint64_t answered_ms, next_seed_ms, seed_wait_ms, next_stranger_ms;
     uint64_t asked_ms; /* the first time; GOSSIP_NEVER_MS: nobody */
     uint64_t snapshot_ms, snapshot_wait_ms;
     uint64_t snapshot_peer; /* asked next; 0: any */
-    uint64_t challenges_ms; /* since when the challenges are counted */
-    uint32_t challenges;
+    struct gossip_rate challenges, echoes; /* of strangers, and answers to theirs, in a second */
 
     struct gossip_swarm *swarm;   /* swarm.c; NULL until there is something to keep */
     struct gossip_badges *badges; /* badge.c; likewise */
@@ -338,10 +350,12 @@ void gossip_exchange_tick(struct gossip *g);
 uint64_t gossip_exchange_wake_ms(const struct gossip *g);
 /* Hears who asks, and begins the plain body of the answer; _about is what of it stands before the
  * snapshot, of one member. 0, -EPROTO, -ENOMEM, -ENOBUFS, -EAGAIN. */
-int gossip_exchange_begin(struct gossip *g, const uint8_t *ask, size_t n, uint64_t asker,
-                          struct gossip_build **ret_build);
+int gossip_exchange_begin(struct gossip *g, const uint8_t *ask, size_t n,
+                          const struct gossip_sender *asker, struct gossip_build **ret_build);
+#define GOSSIP_EXCHANGE_COUNT_AT 2 /* how much there is of messages */
 int gossip_exchange_about(struct gossip *g, struct gossip_build *b, const struct gossip_member *m);
-int gossip_exchange_build(struct gossip *g, const uint8_t *ask, size_t n, uint64_t asker,
+int gossip_exchange_build(struct gossip *g, const uint8_t *ask, size_t n,
+                          const struct gossip_sender *asker,
                           struct buf *ret_body); /* all at once */
 /* An answer: what stands before the snapshot, and where that begins. */
 struct gossip_exchange {
@@ -378,14 +392,23 @@ void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t
 void gossip_seed_is_us(struct gossip *g, const struct gossip_addr *from);
 void gossip_seed_answered(struct gossip *g, uint64_t sender);
 void gossip_snapshot_ended(struct gossip *g, bool applied, uint64_t peer);
-void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from);
+/* `len`: of the packet it came in. */
+void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from,
+                           size_t len);
 void gossip_ping_stranger(struct gossip *g, const struct gossip_addr *to);
+/* Whether it answers a ping to a stranger, one of some seconds ago at most: an answer that was kept
+ * shows nothing. */
+bool gossip_answers_stranger_ping(const struct gossip *g, uint32_t nonce);
 /* A bootstrap address that is not ours, at random; NULL: none. */
 const struct gossip_addr *gossip_random_seed(struct gossip *g);
 void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len);
-bool gossip_cookie_fits(struct gossip *g, const struct gossip_header *h,
+/* What shows for some seconds that who repeats it lives, and hears at `from` (NULL: over HTTP). */
+uint64_t gossip_cookie(struct gossip *g, const struct gossip_sender *sender,
+                       const struct gossip_addr *from);
+bool gossip_cookie_fits(struct gossip *g, const struct gossip_sender *sender,
                         const struct gossip_addr *from, uint64_t cookie);
+void gossip_cookie_write(struct gossip_writer *w, enum gossip_message type, uint64_t cookie);
 void gossip_join_tick(struct gossip *g);
 uint64_t gossip_join_wake_ms(const struct gossip *g);
 

@@ -12,6 +12,7 @@
 #define DIFFERS_ANYWAY_MS 5000
 #define EVERY_MS 1000
 #define PACKETS_MAX 4
+#define ENTRIES_MAX ((GOSSIP_BODY_BYTES - 3 - 6) / GOSSIP_ENTRY_BYTES) /* in a packet alone */
 
 unsigned gossip_bucket_of(uint64_t id, unsigned bits)
 {
@@ -78,7 +79,30 @@ static void write_entry(struct gossip_writer *w, const struct gossip_member *m)
     gossip_write32(w, current ? (uint32_t)m->set_hash : 0);
 }
 
-/* One bucket, the live first; false when not even its head fits any more. */
+/* A bucket's members, the live first, from a slot on; how many live ones were left out. */
+static size_t write_entries(const struct gossip *g, struct gossip_writer *w, unsigned bits,
+                            unsigned bucket, size_t start)
+{
+    size_t slots = g->members.slots, left_out = 0;
+    for (int live = 1; live >= 0; live--) {
+        for (size_t i = 0; i < slots; i++) {
+            const struct gossip_member *m = g->members.by_slot[(start + i) % slots];
+            if (!m || gossip_bucket_of(m->id, bits) != bucket || gossip_member_is_live(m) != live) {
+                continue;
+            }
+            if (w->max - w->len >= GOSSIP_ENTRY_BYTES) {
+                write_entry(w, m);
+            } else {
+                left_out += (size_t)live;
+            }
+        }
+    }
+    return left_out;
+}
+
+/* One bucket; false when not even its head fits any more. Of a bucket that is too large for any
+ * packet another part comes each time: else the same members, those who came last to everybody who
+ * took the same snapshot, would never be compared. */
 static bool write_bucket(const struct gossip *g, struct gossip_writer *w, unsigned bits,
                          unsigned bucket)
 {
@@ -91,24 +115,18 @@ static bool write_bucket(const struct gossip *g, struct gossip_writer *w, unsign
     size_t complete_at = w->len;
     gossip_write8(w, 1);
     gossip_write8(w, GOSSIP_ENTRY_BYTES);
-    size_t count_at = w->len;
-    uint16_t count = 0;
+    size_t count_at = w->len, entries_at = count_at + 2;
     gossip_write16(w, 0);
-    for (int live = 1; live >= 0; live--) {
-        GOSSIP_MEMBERS_EACH(m, &g->members)
-        {
-            if (gossip_bucket_of(m->id, bits) != bucket || gossip_member_is_live(m) != live) {
-                continue;
-            }
-            if (w->max - w->len < GOSSIP_ENTRY_BYTES) {
-                w->bytes[complete_at] = live ? 0 : w->bytes[complete_at];
-                continue;
-            }
-            write_entry(w, m);
-            count++;
-        }
+    size_t left_out = write_entries(g, w, bits, bucket, 0);
+    size_t written = (w->len - entries_at) / GOSSIP_ENTRY_BYTES;
+    if (left_out + written > ENTRIES_MAX) {
+        w->len = entries_at;
+        left_out =
+            write_entries(g, w, bits, bucket, gossip_mix(g->now_ms ^ bucket) % g->members.slots);
+        written = (w->len - entries_at) / GOSSIP_ENTRY_BYTES;
     }
-    gossip_store16(w->bytes + count_at, count);
+    w->bytes[complete_at] = left_out == 0;
+    gossip_store16(w->bytes + count_at, (uint16_t)written);
     return gossip_write_end(w, mark);
 }
 
@@ -213,16 +231,13 @@ static void hear_entry(struct gossip *g, const struct gossip_entry *e, uint64_t 
         return;
     }
     int news = compare_news(e, m);
-    if (news > 0 && (live && (e->state == GOSSIP_ALIVE || e->boot != m->boot))) {
-        ask(g, a, e->id, e->boot);
-    } else if (news > 0) {
-        static const enum gossip_message types[] = {GOSSIP_MSG_ALIVE, GOSSIP_MSG_SUSPECT,
-                                                    GOSSIP_MSG_DEAD, GOSSIP_MSG_LEFT};
+    if (news > 0 && live) {
+        ask(g, a, e->id, e->boot); /* of a suspect its record names the witnesses: not the teller */
+    } else if (news > 0 && e->state <= GOSSIP_LEFT) {
         struct gossip_accusation accusation = {
             .id = e->id, .boot = e->boot, .incarnation = e->incarnation, .from = teller};
-        if (e->state <= GOSSIP_LEFT) {
-            gossip_hear_accusation(g, types[e->state], &accusation);
-        }
+        gossip_hear_accusation(g, e->state == GOSSIP_DEAD ? GOSSIP_MSG_DEAD : GOSSIP_MSG_LEFT,
+                               &accusation);
     } else if (news < 0) {
         tell(g, a, m);
     }

@@ -22,6 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gossip_event tick = {.kind = GOSSIP_TICK, .now_ms = 1001, .wall_ms = 1001};
     gossip_step(core, &tick, &effects);
     core->effects = &effects;
+    const struct gossip_sender asker = {.id = 2, .boot = 5}; /* a member */
+    const struct gossip_alive alive = {.id = 2,
+                                       .boot = 5,
+                                       .addrs = {{.family = GOSSIP_IPV4, .ip = {10, 0, 0, 2}}},
+                                       .gossip_port = 5001,
+                                       .registry_port = 5000};
+    gossip_hear_alive(core, &alive, 2);
     struct buf answer;
     buf_init(&answer, LIMIT_GOSSIP_SNAPSHOT_BYTES);
     switch (data[0] & 3) {
@@ -35,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)gossip_exchange_apply(core, 2, data + 1, size - 1);
         break;
     default:
-        (void)gossip_exchange_build(core, data + 1, size - 1, 2, &answer);
+        (void)gossip_exchange_build(core, data + 1, size - 1, &asker, &answer);
         break;
     }
     buf_done(&answer);

@@ -159,7 +159,8 @@ static void a_new_life_of_either_begins_anew_and_none_goes_back(void **state)
     moves_in_anew(0);
     made(0, 1, text);
     assert_int_equal(taken(1, text), 0);
-    assert_int_equal(taken(1, unused), -EALREADY); /* of the life before */
+    assert_int_equal(taken(1, early), -EALREADY); /* of the life before */
+    assert_int_equal(taken(1, unused), 0);
     made(0, 1, unused);
     moves_in_anew(1);
     assert_int_equal(taken(1, text), -EACCES); /* it was shown to the life before */

@@ -76,11 +76,41 @@ where_many_fall_silent_at_once_death_waits_five_minutes_and_selection_does_not(v
     }
 }
 
+/* What a suspect says for itself may lie unread when we go on after having stood still. */
+static void nobody_is_judged_by_the_time_in_which_we_did_not_run(void **state)
+{
+    (void)state;
+    struct gossip_member_view view;
+    town_init(&t);
+    for (size_t k = 0; k < 2; k++) {
+        town_start(&t, k, 0);
+    }
+    town_run(&t, 3000);
+    struct gossip *g = t.core[0];
+    g->effects = &t.effects;
+    for (uint64_t witness = 0; witness < GOSSIP_WITNESSES; witness++) {
+        gossip_suspect(g, gossip_members_get(&g->members, house_id(1)), 0x900 + witness);
+    }
+    g->effects = NULL;
+    t.cut[1] = true;
+    town_run(&t, 100);
+    t.now_ms += 60000;
+    struct gossip_event tick = {.kind = GOSSIP_TICK};
+    town_step(&t, 0, &tick);
+    assert_true(town_member(&t, 0, house_id(1), &view));
+    assert_int_equal(view.state, GOSSIP_SUSPECT);
+    town_run(&t, 10000); /* running, and still without a word */
+    assert_true(town_member(&t, 0, house_id(1), &view));
+    assert_int_equal(view.state, GOSSIP_DEAD);
+    town_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             where_many_fall_silent_at_once_death_waits_five_minutes_and_selection_does_not),
+        cmocka_unit_test(nobody_is_judged_by_the_time_in_which_we_did_not_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

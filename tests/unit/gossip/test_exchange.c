@@ -88,7 +88,8 @@ static int asked(const void *bytes, size_t n, uint64_t asker)
 {
     struct buf body;
     buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
-    int error = gossip_exchange_build(t.core[0], bytes, n, asker, &body);
+    const struct gossip_sender sender = {.id = asker, .boot = 5};
+    int error = gossip_exchange_build(t.core[0], bytes, n, &sender, &body);
     buf_done(&body);
     return error;
 }
@@ -103,10 +104,12 @@ static void requests_that_make_no_sense_are_refused(void **state)
                                  .addrs = {{.family = GOSSIP_IPV4, .ip = {10, 0, 0, 9}}},
                                  .gossip_port = 5001,
                                  .registry_port = 5000};
+    const struct gossip_sender sender = {.id = 0x99, .boot = 5};
     town_init(&t);
     town_start(&t, 0, 0);
     gossip_writer_init(&w, bytes, sizeof(bytes));
     gossip_write8(&w, 1);
+    gossip_cookie_write(&w, GOSSIP_MSG_ECHO, gossip_cookie(t.core[0], &sender, NULL));
     assert_true(gossip_alive_write(&w, &alive));
     size_t bits_at = w.len;
     gossip_write8(&w, 3);
@@ -140,6 +143,62 @@ static void requests_that_make_no_sense_are_refused(void **state)
     town_done(&t);
 }
 
+/* A request of house 2's, without the key to read it or to make another. */
+static int sent_again(size_t to, const char *auth)
+{
+    struct buf body;
+    buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
+    int error = gossip_serve(t.core[to], GOSSIP_PATH_PREFIX "exchange", auth, &body);
+    buf_done(&body);
+    town_run(&t, 1000); /* building is paid for, callers are heard */
+    return error;
+}
+
+static void an_old_request_that_is_sent_again_raises_nobody(void **state)
+{
+    (void)state;
+    struct gossip_member_view v;
+    char auth[GOSSIP_AUTH_TEXT_BYTES];
+    town_init(&t);
+    t.no_udp[2] = true;
+    for (size_t i = 0; i < 3; i++) {
+        town_start(&t, i, 0);
+    }
+    town_run(&t, 15000);
+    assert_true(town_member(&t, 1, house_id(2), &v) && v.state == GOSSIP_ALIVE);
+    /* One that went to nobody, whether it was lost or taken. */
+    do {
+        t.now_ms++;
+        struct gossip_event tick = {
+            .kind = GOSSIP_TICK, .now_ms = t.now_ms, .wall_ms = 1000000 + t.now_ms};
+        gossip_step(t.core[2], &tick, &t.effects);
+    } while (t.effects.fetch_count == 0);
+    (void)snprintf(auth, sizeof(auth), "%s", t.effects.fetches[0].auth);
+    town_run(&t, 1000);
+    struct gossip_event leave = {.kind = GOSSIP_LEAVE};
+    town_step(&t, 2, &leave);
+    gossip_free(t.core[2]);
+    t.core[2] = NULL;
+    town_run(&t, 5000);
+    assert_int_equal(sent_again(0, auth), 0); /* it is answered, for whoever can read that */
+    assert_true(town_member(&t, 0, house_id(2), &v) && v.state == GOSSIP_LEFT);
+    uint64_t replays = town_stats(&t, 0).drop_replay;
+    for (size_t i = 0; i < 20; i++) {
+        assert_int_equal(sent_again(0, auth), -EACCES);
+    }
+    assert_int_equal(town_stats(&t, 0).drop_replay, replays + 20);
+    /* To one that came later, and to those who have forgotten it. */
+    town_start(&t, 3, 0);
+    town_run(&t, 25 * 3600 * 1000);
+    assert_false(town_member(&t, 0, house_id(2), &v));
+    assert_int_equal(sent_again(3, auth), 0);
+    assert_int_equal(sent_again(1, auth), 0);
+    for (size_t i = 0; i < 4; i += i == 1 ? 2 : 1) {
+        assert_false(town_member(&t, i, house_id(2), &v));
+    }
+    town_done(&t);
+}
+
 static void a_short_or_odd_answer_is_refused(void **state)
 {
     (void)state;
@@ -161,7 +220,8 @@ static void a_short_or_odd_answer_is_refused(void **state)
         gossip_write32(&w, 7);
     }
     buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
-    assert_int_equal(gossip_exchange_build(t.core[0], ask, w.len, 0x101, &body), 0);
+    const struct gossip_sender asker = {.id = alive.id, .boot = alive.boot, .salt = alive.salt};
+    assert_int_equal(gossip_exchange_build(t.core[0], ask, w.len, &asker, &body), 0);
     t.core[1]->effects = &t.effects;
     const uint8_t *bytes = (const uint8_t *)body.data;
     for (size_t n = 0; n <= body.len; n++) {
@@ -180,6 +240,7 @@ int main(void)
         cmocka_unit_test(a_node_without_udp_finds_and_is_found),
         cmocka_unit_test(nobody_has_udp_and_all_find_one_another),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
+        cmocka_unit_test(an_old_request_that_is_sent_again_raises_nobody),
         cmocka_unit_test(a_short_or_odd_answer_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
