@@ -1,7 +1,9 @@
-/* Writes containerd's hosts.toml once this node has answered its own probe through the first
- * target, so that containerd is never pointed at something that never ran. Written again when what
- * it carries of this node changes: the credentials, the node's id. It stays on exit: a refused
- * connection costs containerd nothing, and `spegel cleanup` is one command. */
+/* Writes containerd's hosts.toml once any of the targets has answered a probe, so that containerd
+ * is never pointed at something that never ran. Any, because it goes on to the next when the first
+ * refuses it, and what this pod cannot reach the node perhaps can: a hostPort where the network has
+ * no hairpin. Written again when what it carries of this node changes: the credentials, the node's
+ * id. It stays on exit: a refused connection costs containerd nothing, and `spegel cleanup` is one
+ * command. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +12,13 @@
 #include "base/log.h"
 #include "certsd/configure.h"
 #include "certsd/registry_url.h"
-#include "io/fetch.h"
 #include "node.h"
+#include "target_probe.h"
 
 #define PROBE_PERIOD_MS 500
 #define LOOK_PERIOD_MS 1000  /* at what it carries: until it is written containerd is refused */
 #define RETRY_PERIOD_MS 5000 /* between attempts that failed */
-#define PROBE_TIMEOUT_MS 2000
-#define PROBE_BODY_BYTES 4096
+#define SILENCE_MS 10000     /* no target answers: said */
 #define AUTHORIZATION_BYTES 2048
 #define NAMES_BYTES 4096
 
@@ -42,19 +43,22 @@ static const struct {
 struct config_writer {
     struct node *node;
     struct timer timer;
-    struct fetch probe;
+    struct target_probe probe;
+    uint64_t silent_since_ms; /* the first probe of those that nobody answered; 0: the last was */
     bool probing, writing, freed;
-    bool written, failing, refused;
+    bool written, failing, refused, told_silence;
     struct work work;
     /* Copies for the pool. */
     char node_id[GOSSIP_ID_TEXT_BYTES];
     char authorization[AUTHORIZATION_BYTES]; /* "": none */
+    char answered[TARGET_PROBE_URL_BYTES];   /* the last probe */
     struct error error;
     int result;
     struct buf told[TELLINGS]; /* the names */
 };
 
 static void writer_probe(struct config_writer *w);
+static void writer_write(struct config_writer *w);
 
 static bool writer_has_ipv6_target(const struct config_writer *w)
 {
@@ -62,6 +66,18 @@ static bool writer_has_ipv6_target(const struct config_writer *w)
     struct registry_url url;
     for (size_t i = 0; i < targets->count; i++) {
         if (registry_url_parse_target(targets->items[i], &url, NULL) == 0 && url.host[0] == '[') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool writer_has_bad_target(const struct config_writer *w)
+{
+    const struct text_list *targets = &w->node->options->mirror_targets;
+    struct registry_url url;
+    for (size_t i = 0; i < targets->count; i++) {
+        if (registry_url_parse_target(targets->items[i], &url, NULL) < 0) {
             return true;
         }
     }
@@ -112,6 +128,8 @@ static void writer_look(void *arg)
         writer_again(w); /* until it is known whether it can be read */
     } else if (writer_is_unreadable(w)) {
         writer_refuse(w);
+    } else if (writer_has_bad_target(w)) {
+        writer_write(w); /* which says what is wrong with it, and writes nothing */
     } else {
         writer_probe(w);
     }
@@ -172,7 +190,7 @@ static void writer_done(struct work *work, int status)
     w->written = status == 0 && w->result == 0;
     if (w->written) {
         log_info("containerd's configuration written",
-                 LOG_STR("path", w->node->options->config_path));
+                 LOG_STR("path", w->node->options->config_path), LOG_STR("answered", w->answered));
     } else if (status == 0 && !w->failing) {
         log_error("containerd's configuration could not be written, trying on",
                   LOG_STR("err", w->error.text));
@@ -192,34 +210,48 @@ static void writer_write(struct config_writer *w)
     }
 }
 
-static void writer_probed(struct fetch *probe, void *arg)
+/* Once, until one answers: what is wrong then is wrong for hours. */
+static void writer_tell_silence(struct config_writer *w)
+{
+    if (!w->told_silence && loop_now_ms(w->node->loop) - w->silent_since_ms >= SILENCE_MS) {
+        w->told_silence = true;
+        log_warn("no mirror target answers, so containerd's configuration is not written",
+                 LOG_STR("targets", w->probe.failures.data),
+                 LOG_STR("fix",
+                         "try curl <target>/livez on the node. If it answers there, a policy "
+                         "keeps this program from it (NetworkPolicy, egress, firewall): "
+                         "allow it, or let `spegel configuration` write, which does not "
+                         "ask; if it does not, nobody serves the hostPort or NodePort"));
+    }
+}
+
+static void writer_probed(struct target_probe *probe, void *arg)
 {
     struct config_writer *w = arg;
-    bool good = probe->error == 0 && probe->status == 200;
     w->probing = false;
-    fetch_done(probe);
     if (w->freed) {
+        target_probe_done(probe);
         free(w);
-    } else if (good) {
+        return;
+    }
+    if (probe->answered) {
+        w->silent_since_ms = 0;
+        w->told_silence = false;
+        (void)snprintf(w->answered, sizeof w->answered, "%s", probe->url);
         writer_write(w);
     } else {
+        writer_tell_silence(w);
         writer_again(w);
     }
+    target_probe_done(probe);
 }
 
 static void writer_probe(struct config_writer *w)
 {
-    char url[1024];
-    struct registry_url target; /* puts an IPv6 address in brackets, which $(NODE_IP) lacks */
-    if (registry_url_parse_target(w->node->options->mirror_targets.items[0], &target, NULL) < 0) {
-        writer_write(w); /* which says what is wrong with it */
-        return;
+    if (!w->silent_since_ms) {
+        w->silent_since_ms = loop_now_ms(w->node->loop);
     }
-    (void)snprintf(url, sizeof url, "%s://%s/livez", target.scheme, target.host);
-    struct fetch_options options = {
-        .url = url, .body_max_bytes = PROBE_BODY_BYTES, .timeout_ms = PROBE_TIMEOUT_MS};
-    w->probe = (struct fetch){0};
-    w->probing = fetch_start(w->node->fetcher, &w->probe, &options, writer_probed, w) == 0;
+    w->probing = target_probe_start(&w->probe, w->node, writer_probed, w) == 0;
     if (!w->probing) {
         writer_again(w);
     }
@@ -249,7 +281,7 @@ void config_writer_free(struct config_writer *w)
     timer_stop(&w->timer);
     w->freed = true;
     if (w->probing) {
-        fetch_cancel(&w->probe);
+        target_probe_cancel(&w->probe);
     } else if (!w->writing) { /* else the pool's callback frees it */
         free(w);
     }

@@ -87,6 +87,6 @@ void node_address_text(const struct host_port *address, char *ret_text, size_t b
 /* node_metrics.c: what GET /metrics answers. */
 void node_write_metrics(const struct node *n, struct exposition *e);
 
-/* config_writer.c: writes containerd's hosts.toml once this node answers through its target. */
+/* config_writer.c: writes containerd's hosts.toml once a target of it answers. */
 int config_writer_new(struct node *n, struct config_writer **ret_writer);
 void config_writer_free(struct config_writer *w);

@@ -103,8 +103,8 @@ static const struct flag registry_flags[] = {
      .help = "Images matching any of these, as registry/repository, are fetched from upstream by "
              "each node that lacks them."},
     {"write-configuration", FLAG_BOOL, AT(registry_options, write_configuration),
-     .help = "Write containerd's configuration, as `spegel configuration` does, once this node "
-             "has answered its own probe. It stays on exit: `spegel cleanup` takes it away."},
+     .help = "Write containerd's configuration, as `spegel configuration` does, once one of the "
+             "targets has answered. It stays on exit: `spegel cleanup` takes it away."},
     {"containerd-registry-config-path", FLAG_TEXT, AT(registry_options, config_path),
      .default_text = CERTS_D, .placeholder = "DIR",
      .help = "With --write-configuration: the directory of containerd's registry configuration."},

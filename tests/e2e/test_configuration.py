@@ -2,11 +2,14 @@
 again to the last byte."""
 
 import base64
+import contextlib
+import http.server
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -144,17 +147,112 @@ def test_the_daemon_writes_the_configuration_once_it_answers_and_leaves_it_when_
             assert tree(node.containerd.certs_d) == before
 
 
-def test_a_target_that_never_answers_is_never_written():
+def written(node):
+    return os.path.exists(os.path.join(node.containerd.certs_d, "_default", "hosts.toml"))
+
+
+def said(node, words):
+    """The lines of the daemon's log with these words."""
+    lines = map(json.loads, node.daemon.log().splitlines())
+    return [line for line in lines if words in line["msg"]]
+
+
+def let_write(node, *targets):
+    node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
+                         node.containerd.certs_d, "--mirror-targets", *targets]
+
+
+@contextlib.contextmanager
+def other_service(node, port):
+    """Something at a port of the node's loopback that says "200 OK" to whatever it is asked."""
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_):
+            pass
+
+    with node.host.inside():
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_target_that_never_answers_is_never_written_and_that_is_said_once():
     with lab.Lab(nodes=0) as l:
         node = l.add_node(start=False)
         before = users_own(node)
-        node.daemon.args += ["--write-configuration", "--containerd-registry-config-path",
-                             node.containerd.certs_d, "--mirror-targets", "http://127.0.0.1:1"]
+        dead, silent = f"http://{node.ip}:1", f"http://{node.ip}:2"  # as under a policy on egress
+        node.host.run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "2", "-j", "DROP"])
+        other = l.add_node(start=False, containerd=False)
+        let_write(node, dead, silent, other.daemon.url)
+        other.daemon.peers = [node.router]
+        l.nodes.remove(other)
         l.start()
-        time.sleep(1.5)
+        l.nodes.append(other)
+        begun = time.monotonic()
+        l.settle(lambda: said(node, "no mirror target answers"), 25, "the warning")
+        assert time.monotonic() - begun > 5, "a target may come a little later than the daemon"
+        [warning] = said(node, "no mirror target answers")
+        assert warning["level"] == "WARN" and "NetworkPolicy" in warning["fix"]
+        assert warning["targets"] == (f"{dead}: Connection refused; {silent}: no answer within 2 s; "
+                                      f"{other.daemon.url}: Connection refused")
         assert tree(node.containerd.certs_d) == before
         image = images.image(layers=1, layer_mb=1)
         node.pull(l.push(image))
+        # One that comes late is not given up.
+        other.daemon.start()
+        l.settle(lambda: written(node), 10, "the configuration to be written")
+        l.settle(lambda: said(node, "configuration written"))
+        assert len(said(node, "no mirror target answers")) == 1
+
+
+@pytest.mark.parametrize("first", ["refused", "silent", "another service"])
+def test_one_target_that_answers_suffices_and_their_order_stays(first):
+    """A hostPort that this pod cannot reach, or that nobody serves; the NodePort is in order."""
+    with lab.Lab(nodes=0) as l:
+        node = l.add_node(start=False)
+        targets = [l.upstream.url if first == "another service" else f"http://{node.ip}:1",
+                   f"http://{node.ip}:5000"]
+        if first == "silent":
+            node.host.run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "1", "-j", "DROP"])
+        let_write(node, *targets)
+        l.start()
+        l.settle(lambda: written(node), what="the configuration to be written")
+        assert re.findall(r"\[host\.'(.*)'\]", hosts_toml_of(node, "_default")) == targets
+        l.settle(lambda: said(node, "configuration written"))
+        assert [line["answered"] for line in said(node, "configuration written")] == targets[1:]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost"])
+def test_a_target_at_the_loopback_of_the_node_is_not_looked_for_at_the_pods(host):
+    """As with service.registry.nodeIp 127.0.0.1: the daemon's namespace is the pod's."""
+    with lab.Lab(nodes=0, upstream=False) as l:
+        node = l.add_node(start=False)
+        let_write(node, f"http://{host}:30020", f"http://{host}:30021")
+        l.start()
+        l.settle(lambda: written(node), what="the configuration to be written")
+        assert f"[host.'http://{host}:30020']" in hosts_toml_of(node, "_default")
+
+
+def test_a_target_at_loopback_that_leads_elsewhere_is_not_written():
+    with lab.Lab(nodes=0, upstream=False) as l:
+        taken, alone = [l.add_node(start=False) for _ in range(2)]
+        let_write(taken, "http://127.0.0.1:30020")
+        # Nobody outside of its namespace reaches that one, so there is no other loopback to mean.
+        alone.daemon.ready = lambda: bool(said(alone, "running"))
+        let_write(alone, "http://127.0.0.1:30020", "--registry-addr", "127.0.0.1:5000")
+        with other_service(taken, 30020):
+            l.start()
+            time.sleep(3)
+            assert not written(taken) and not written(alone)
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["ours", "its owner's"])
