@@ -282,7 +282,9 @@ void config_writer_free(struct config_writer *w)
     w->freed = true;
     if (w->probing) {
         target_probe_cancel(&w->probe);
-    } else if (!w->writing) { /* else the pool's callback frees it */
+    } else if (w->writing) {
+        work_cancel(&w->work);
+    } else {
         free(w);
     }
 }

@@ -45,7 +45,7 @@ struct node {
     struct containerd *containerd; /* NULL where layouts are served */
     struct layout **layouts;
     size_t layout_count;
-    struct config_writer *config_writer; /* NULL unless --write-configuration */
+    struct config_writer *config_writer; /* NULL unless --write-configuration, and when leaving */
     struct timer load_timer, leave_timer;
     bool leaving;
 };
@@ -89,4 +89,6 @@ void node_write_metrics(const struct node *n, struct exposition *e);
 
 /* config_writer.c: writes containerd's hosts.toml once a target of it answers. */
 int config_writer_new(struct node *n, struct config_writer **ret_writer);
+/* No write begins any more. One that is under way ends; what is left is freed by a callback, so let
+ * the loop turn. NULL is fine. */
 void config_writer_free(struct config_writer *w);

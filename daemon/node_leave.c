@@ -1,6 +1,6 @@
 /* How a node goes.
  *
- *     SIGTERM ─────────► not ready, LEFT is said; everything is still answered
+ *     SIGTERM ─────────► not ready, LEFT is said; everything is still answered, hosts.toml stays
  *        │ LIMIT_SHUTDOWN_GRACE_MS
  *        ▼
  *     nothing is begun: contents are refused, idle connections closed; /readyz, /livez, /metrics
@@ -11,7 +11,8 @@
  * The grace is for who chose this node a moment ago: LEFT takes a packet to most peers and a flush
  * of rumours or two to the others, and a Service's rules change later than the probe. It is always
  * waited for, so it is short. The registry port listens on to the end because a refused probe says
- * nothing, a 503 says why. */
+ * nothing, a 503 says why. Nothing of containerd's configuration is written from SIGTERM on:
+ * cleaning up may begin before the last stream ends. */
 #include "base/limits.h"
 #include "base/log.h"
 #include "node.h"
@@ -36,6 +37,8 @@ void node_leave(struct node *n)
         return;
     }
     n->leaving = true;
+    config_writer_free(n->config_writer);
+    n->config_writer = NULL;
     log_info("leaving", LOG_INT("streams", server_streams(n->server)));
     registry_set_leaving(n->registry);
     cluster_leave(n->cluster);

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import lab
 from lab import images, spegel, web
 from lab.node import MIRROR
+from layouts import Layout
 from support import (NEXT_TO_NOTHING, Sent, assert_holds, assert_seconds, wait_known,
                      write_basic_auth)
 
@@ -253,6 +255,49 @@ def test_a_target_at_loopback_that_leads_elsewhere_is_not_written():
             l.start()
             time.sleep(3)
             assert not written(taken) and not written(alone)
+
+
+@pytest.mark.parametrize("written_before", [False, True])
+def test_nothing_is_written_once_the_daemon_was_told_to_end(tmp_path, written_before):
+    """It ends when its last stream does, and cleaning up may have begun before. What would be
+    written: the first file, once a target answers; or the next, with a new password."""
+    layout = Layout(tmp_path / "store")
+    blob = random.Random(14).randbytes(8_000_000)
+    _, manifest = layout.image("example.com/app:v1", [blob])
+    auth = write_basic_auth(tmp_path / "auth", password="")
+    certs_d = str(tmp_path / "certs.d")
+    os.mkdir(certs_d)
+    with lab.Lab(nodes=0, upstream=False, containerd=False) as l:
+        node = l.add_node(start=False, stores=[layout.directory],
+                          daemon_env={"SPEGEL_BASIC_AUTH_DIR": str(auth)})
+        l.start()
+        other = l.add_node(start=False)
+        other.daemon.peers = [node.router]
+        node.daemon.stop()
+        node.daemon.args += ["--write-configuration", "--containerd-registry-config-path", certs_d,
+                             "--mirror-targets", MIRROR if written_before else other.daemon.url]
+        node.daemon.start()
+        if written_before:
+            l.settle(lambda: said(node, "configuration written"), what="the first file")
+        before = tree(certs_d)
+        client = l.add_host("client", 20)
+        credentials = base64.b64encode(b"spegel:").decode()
+        connection, reply = web.open_url(
+            client, f"{node.daemon.url}/v2/app/blobs/{manifest['layers'][0]['digest']}",
+            headers={"Authorization": f"Basic {credentials}"})
+        got = reply.read(100_000)
+        node.daemon.signal(signal.SIGTERM)
+        l.settle(lambda: said(node, "leaving"))
+        write_basic_auth(auth, password="haddock")
+        other.daemon.start()
+        time.sleep(6.5 if written_before else 2)  # the new password is seen within 5 s
+        assert said(node, "draining") and node.daemon.alive
+        assert tree(certs_d) == before
+        got += reply.read()
+        assert got == blob
+        connection.close()
+        assert node.daemon.stop() == 0
+        assert tree(certs_d) == before
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["ours", "its owner's"])
