@@ -31,7 +31,7 @@ target_packages() {
         # shellcheck disable=SC2013 # words are wanted
         for package in $(sed -n "s/^$set: //p" deps/packages.txt); do
             case $package in
-            gcc) echo "gcc${foreign:+-$triplet}" ;;
+            gcc) echo "gcc${foreign:+-$(echo "$triplet" | tr _ -)}" ;; # names have no underscore
             lib*-dev) echo "$package$foreign" ;;
             *) echo "$package" ;;
             esac

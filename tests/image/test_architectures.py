@@ -4,6 +4,7 @@ qemu's user mode with nothing else there."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -56,3 +57,27 @@ def test_it_is_complete_and_runs(arch, tmp_path):
 
 def test_the_dockerfile_names_no_architecture():
     assert "amd64" not in pathlib.Path(TOP / "Dockerfile").read_text().replace("linux/amd64", "")
+
+
+COMPILERS = {"amd64": "gcc-x86-64-linux-gnu", "arm64": "gcc-aarch64-linux-gnu",
+             "armhf": "gcc-arm-linux-gnueabihf"}
+DOCKERS = {"": None, "amd64": "amd64", "arm64": "arm64", "arm": "armhf"}
+
+
+@pytest.mark.parametrize("here", COMPILERS)
+@pytest.mark.parametrize("target", DOCKERS)
+def test_any_architecture_builds_for_any_with_packages_that_debian_has(here, target, tmp_path):
+    dpkg = tmp_path / "dpkg"
+    dpkg.write_text(f'#!/bin/sh\n[ "$*" = --print-architecture ] && echo {here}\n')
+    dpkg.chmod(0o755)
+    said = subprocess.run(
+        ["sh", "-euc", '. deps/target.sh; echo "$debian"; target_packages build'], cwd=TOP, check=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "TARGETARCH": target},
+        capture_output=True, text=True).stdout
+    debian, *packages = said.split()
+    assert debian == (DOCKERS[target] or here)
+    cross = debian != here
+    assert (COMPILERS[debian] if cross else "gcc") in packages
+    assert ("libuv1-dev" + (f":{debian}" if cross else "")) in packages and "cmake" in packages
+    for package in packages:  # Debian Policy, section 5.6.1, and an architecture
+        assert re.fullmatch("[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?", package), package
