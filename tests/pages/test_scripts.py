@@ -11,6 +11,7 @@ import lab
 WHY_NOT = lab.why_unavailable() or (None if PACKAGES else "no package: `./dev deb` builds it")
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
+LINK = "/etc/systemd/system/multi-user.target.wants/spegel.service"
 INSTALL = "dpkg --install spegel_*.deb"
 
 
@@ -53,3 +54,19 @@ dpkg --remove spegel""")
     assert machine.run(f'cd "{path}"; find; cat */hosts.toml').split() == [
         ".", "./docker.io", "./docker.io/hosts.toml", "mine"]
     assert not exists(machine, "/root/ran")
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_unit_is_enabled_by_its_administrator_alone_and_purging_forgets_it(machine, enabled):
+    machine.run("dpkg --purge spegel")
+    machine.run(INSTALL)
+    assert not exists(machine, LINK)
+    if enabled:
+        machine.run("systemctl enable spegel")
+    machine.run(INSTALL)
+    assert exists(machine, LINK) == enabled
+    machine.run("dpkg --remove spegel")
+    machine.run(INSTALL)
+    assert exists(machine, LINK) == enabled
+    machine.run("dpkg --purge spegel")
+    assert machine.run("find /etc/systemd /var/lib/systemd -name '*spegel*'") == ""
