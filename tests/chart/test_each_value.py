@@ -132,6 +132,25 @@ def test_pods_of_hooks_are_pulled_and_confined_like_the_others(helm, init):
             assert container["securityContext"]["seLinuxOptions"] == {"type": "spc_t"}, name
 
 
+@pytest.mark.parametrize("context, want", [
+    ({"privileged": True}, None), ({"capabilities": {"add": ["CAP_SYS_ADMIN"]}}, None),
+    ({"capabilities": {"add": ["CHOWN", "SYS_ADMIN"]}}, None),
+    ({"privileged": True, "allowPrivilegeEscalation": True}, True),
+    ({"privileged": False, "capabilities": {"add": ["CHOWN"]}}, False),
+    ({"capabilities": None}, False), ({"capabilities": {"add": None}}, False),
+])
+def test_no_container_has_rights_that_the_api_server_refuses_together(helm, context, want):
+    objects = render(helm, {
+        "securityContext": context, "spegel": {"configurationInitContainer": True},
+        "bootstrap": {"initContainer": {"enabled": True, "image": TOOLS}}})
+    found = {c["name"]: c["securityContext"] for _, spec in objects.pod_specs()
+             for c in containers(spec)}
+    assert found.keys() == {"bootstrap", "configuration", "registry", "cleanup", "cleanup-wait"}
+    for name, rights in found.items():
+        assert rights.get("allowPrivilegeEscalation") is want, name
+        assert rights["readOnlyRootFilesystem"] is True and rights["runAsUser"] == 0, name
+
+
 def test_affinity_and_service_account_are_the_daemons_alone(helm):
     """The hooks' pods run where an instance once was, and after the account is gone."""
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {

@@ -74,7 +74,7 @@ echo "$top/{{ $host }} leads to $target"
   image: {{ printf "%s:%s" $image.repository $image.tag | quote }}
   imagePullPolicy: IfNotPresent
   securityContext:
-    {{- toYaml .V.securityContext | nindent 4 }}
+    {{- include "spegel.securityContext" . | nindent 4 }}
   {{- with .V.resources }}
   resources:
     {{- toYaml . | nindent 4 }}

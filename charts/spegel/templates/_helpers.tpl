@@ -70,6 +70,21 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/*
+An older values file may ask for what the API server refuses beside our default: privileged, and
+CAP_SYS_ADMIN, which is the same capability without CAP_ too.
+*/}}
+{{- define "spegel.securityContext" -}}
+{{- $context := deepCopy .V.securityContext }}
+{{- $added := ($context.capabilities | default dict).add | default list }}
+{{- if or (eq (toString $context.privileged) "true") (has "SYS_ADMIN" $added) (has "CAP_SYS_ADMIN" $added) }}
+{{- if eq (toString $context.allowPrivilegeEscalation) "false" }}
+{{- $_ := unset $context "allowPrivilegeEscalation" }}
+{{- end }}
+{{- end }}
+{{- toYaml $context }}
+{{- end }}
+
 {{/* What the containers share. */}}
 {{- define "spegel.container" -}}
 image: {{ include "spegel.image" . | quote }}
@@ -77,7 +92,7 @@ image: {{ include "spegel.image" . | quote }}
 imagePullPolicy: {{ . }}
 {{- end }}
 securityContext:
-  {{- toYaml .V.securityContext | nindent 2 }}
+  {{- include "spegel.securityContext" . | nindent 2 }}
 {{- with .V.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
