@@ -196,6 +196,7 @@ def test_prefer_same_node_does_without_the_host_port(helm):
     assert flag_values(objects.registry["args"], "--mirror-targets") == TARGETS[1:]
     service = objects[("Service", "spegel-registry")]["spec"]
     assert service["trafficDistribution"] == "PreferSameNode"
+    assert "annotations" not in objects[("Service", "spegel-registry")]["metadata"], "ignored beside it"
 
 
 def test_the_registry_services_topology(helm, defaults, everything):
