@@ -94,9 +94,21 @@ X-Spegel-Mirror = ['false']
     ("192.0.2.7", "http://192.0.2.7:30021")])
 def test_an_address_of_any_family_and_the_registrys_own_node_port(helm, node_ip, target, tmp_path):
     top = tmp_path / "certs.d"
-    run(script_of(helm, service=False, mirror=True), top, node_ip=node_ip)
+    given = values(service=False, mirror=True, initContainer={**INIT, "ipv6": True})
+    run(init_container(render(helm, given))["args"][0], top, node_ip=node_ip)
     [text] = tree(top).values()
     assert f"[host.'{target}']" in text and "X-Spegel-Mirror = ['true']" in text
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda s: s[0])
+@pytest.mark.parametrize("node_ip", ["2001:db8::7", "[2001:db8::7]"])
+def test_an_ipv6_address_is_written_only_where_containerd_is_said_to_read_it(
+        helm, shell, node_ip, tmp_path):
+    top = tmp_path / "certs.d"
+    assert run(script_of(helm), top, shell, node_ip) == (
+        f"containerd 1.x reads no hosts.toml with an IPv6 address, {node_ip}: none is written"
+        " (bootstrap.initContainer.ipv6)\n")
+    assert not top.exists()
 
 
 @pytest.mark.parametrize("repository, more, directory, server, registry", [
@@ -150,3 +162,21 @@ def test_a_bootstrap_file_that_the_machine_came_with_is_replaced(helm, tmp_path)
 def test_what_cannot_work_is_refused(helm, changes, said):
     with pytest.raises(RenderError, match=said):
         render(helm, changes)
+
+
+@pytest.mark.parametrize("bootstrap", [{"initContainer": INIT}, {"service": {"enabled": True}}],
+                         ids=["init-container", "service"])
+def test_without_the_images_registry_among_the_mirrored_ones_it_is_refused(helm, bootstrap):
+    def rendered(*registries, repository=REPOSITORY, wanted=bootstrap):
+        return render(helm, {"image": {"repository": repository}, "bootstrap": wanted,
+                             "spegel": {"mirroredRegistries": list(registries)}})
+
+    with pytest.raises(RenderError, match="mirroredRegistries lacks https://registry.example:5000, "):
+        rendered("https://registry.example", "https://docker.io")
+    with pytest.raises(RenderError, match="mirroredRegistries lacks https://docker.io, "):
+        rendered("https://ghcr.io", repository="someone/spegel")
+    rendered()
+    rendered("https://docker.io", repository="someone/spegel")
+    for taken in ("https://registry.example:5000", "http://registry.example:5000", "_default", "*"):
+        rendered("https://ghcr.io", taken)
+    rendered("https://ghcr.io", wanted={})

@@ -59,8 +59,15 @@ for name in {{ $host | replace ":" "_" }}{{ if contains ":" $host }}_ {{ $host }
   done
 done
 case $NODE_IP in
+{{- if .V.bootstrap.initContainer.ipv6 }}
   \[*) target=http://$NODE_IP:{{ include "spegel.bootstrapPort" . }} ;;
   *:*) target=http://[$NODE_IP]:{{ include "spegel.bootstrapPort" . }} ;;
+{{- else }}
+  *:*)
+    echo "containerd 1.x reads no hosts.toml with an IPv6 address, $NODE_IP: none is written (bootstrap.initContainer.ipv6)"
+    exit 0
+    ;;
+{{- end }}
   *) target=http://$NODE_IP:{{ include "spegel.bootstrapPort" . }} ;;
 esac
 mkdir -p "$top/{{ $host }}"
@@ -97,6 +104,16 @@ echo "$top/{{ $host }} leads to $target"
 {{- if $service.enabled }}
 {{- if or (eq (int $service.nodePort) (int $s.nodePort)) (and (include "spegel.usesHostPort" .) (eq (int $service.nodePort) (int $s.hostPort))) }}
 {{- fail (printf "\n\nbootstrap.service.nodePort is %d, which service.registry has as its nodePort or hostPort.\n" (int $service.nodePort)) }}
+{{- end }}
+{{- end }}
+{{- if or $service.enabled .V.bootstrap.initContainer.enabled }}
+{{- $mirrored := list }}
+{{- range .V.spegel.mirroredRegistries | default list }}
+{{- $mirrored = append $mirrored (regexReplaceAll "^(?i:https?)://" (toString .) "") }}
+{{- end }}
+{{- $host := include "spegel.imageHost" . }}
+{{- if and $mirrored (not (or (has $host $mirrored) (has "_default" $mirrored) (has "*" $mirrored))) }}
+{{- fail (printf "\n\nspegel.mirroredRegistries lacks https://%s, the registry of this program's own image, which therefore no instance serves: bootstrap cannot work.\n" $host) }}
 {{- end }}
 {{- end }}
 {{- if .V.bootstrap.initContainer.enabled }}

@@ -73,6 +73,7 @@ bootstrap.service.enabled: {"kind": "bool", "default": false}
 bootstrap.service.nodePort: {"kind": "number", "default": 30000}
 bootstrap.service.annotations: {"kind": "map"}
 bootstrap.initContainer.enabled: {"kind": "bool", "default": false}
+bootstrap.initContainer.ipv6: {"kind": "bool", "default": false}
 bootstrap.initContainer.image.repository: {"kind": "text", "default": ""}
 bootstrap.initContainer.image.tag: {"kind": "text", "default": ""}
 bootstrap.mirror: {"kind": "bool", "default": false}
