@@ -201,6 +201,17 @@ def test_the_notes_say_what_is_needed(notes):
     assert "can read every image" not in notes({"basicAuthSecretName": "users"})
 
 
+@pytest.mark.parametrize("same_node, bootstrap, ports", [
+    (False, False, "30020 or 30021"), (True, False, "30021"), (True, True, "30021 or 30123"),
+    (False, True, "30020, 30021 or 30123")])
+def test_the_notes_name_every_port_of_a_node_that_leads_to_the_registry(
+        notes, same_node, bootstrap, ports):
+    text = notes({"service": {"registry": {"usePreferSameNodeTrafficDistribution": same_node}},
+                  "bootstrap": {"service": {"enabled": bootstrap, "nodePort": 30123}}})
+    assert [p for p in paragraphs(text) if p.startswith(
+        f"Whoever reaches a node's port {ports} can read every image")]
+
+
 def test_the_notes_say_where_this_differs_from_the_go_implementation(notes):
     said = ("Other than the Go implementation, this one leaves directories of /etc/here in force that"
             " it does not write itself, and names them in its log as not mirrored.")

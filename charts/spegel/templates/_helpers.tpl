@@ -113,6 +113,19 @@ resources:
 {{- if not .V.service.registry.usePreferSameNodeTrafficDistribution }}true{{ end }}
 {{- end }}
 
+{{/* The ports of a node that lead to the registry, as a text: "30020, 30021 or 30000". */}}
+{{- define "spegel.nodePorts" -}}
+{{- $ports := list }}
+{{- if include "spegel.usesHostPort" . }}
+{{- $ports = append $ports .V.service.registry.hostPort }}
+{{- end }}
+{{- $ports = append $ports .V.service.registry.nodePort }}
+{{- if .V.bootstrap.service.enabled }}
+{{- $ports = append $ports .V.bootstrap.service.nodePort }}
+{{- end }}
+{{- with initial $ports }}{{ join ", " . }} or {{ end }}{{ last $ports }}
+{{- end }}
+
 {{- define "spegel.bootstrapDomain" -}}
 {{ include "spegel.fullname" . }}-bootstrap.{{ include "spegel.namespace" . }}.svc.{{ .V.clusterDomain }}
 {{- end }}
