@@ -164,10 +164,8 @@ def test_what_cannot_work_is_refused(helm, changes, said):
         render(helm, changes)
 
 
-@pytest.mark.parametrize("bootstrap", [{"initContainer": INIT}, {"service": {"enabled": True}}],
-                         ids=["init-container", "service"])
-def test_without_the_images_registry_among_the_mirrored_ones_it_is_refused(helm, bootstrap):
-    def rendered(*registries, repository=REPOSITORY, wanted=bootstrap):
+def test_without_the_images_registry_among_the_mirrored_ones_it_is_refused(helm):
+    def rendered(*registries, repository=REPOSITORY, wanted={"initContainer": INIT}):
         return render(helm, {"image": {"repository": repository}, "bootstrap": wanted,
                              "spegel": {"mirroredRegistries": list(registries)}})
 
@@ -179,4 +177,5 @@ def test_without_the_images_registry_among_the_mirrored_ones_it_is_refused(helm,
     rendered("https://docker.io", repository="someone/spegel")
     for taken in ("https://registry.example:5000", "http://registry.example:5000", "_default", "*"):
         rendered("https://ghcr.io", taken)
-    rendered("https://ghcr.io", wanted={})
+    for elsewhere in ({}, {"service": {"enabled": True}}): # a file of one's own, for other images
+        rendered("https://ghcr.io", wanted=elsewhere)

@@ -106,7 +106,7 @@ echo "$top/{{ $host }} leads to $target"
 {{- fail (printf "\n\nbootstrap.service.nodePort is %d, which service.registry has as its nodePort or hostPort.\n" (int $service.nodePort)) }}
 {{- end }}
 {{- end }}
-{{- if or $service.enabled .V.bootstrap.initContainer.enabled }}
+{{- if .V.bootstrap.initContainer.enabled }}
 {{- $mirrored := list }}
 {{- range .V.spegel.mirroredRegistries | default list }}
 {{- $mirrored = append $mirrored (regexReplaceAll "^(?i:https?)://" (toString .) "") }}
