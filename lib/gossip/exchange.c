@@ -260,8 +260,8 @@ static bool is_proven(struct gossip *g, const struct gossip_sender *asker, uint6
 }
 
 /* Keeps who it is, to be heard at the next step, if it is proven to live. */
-static int read_caller(struct gossip *g, struct gossip_reader *r,
-                       const struct gossip_sender *asker, bool *ret_proven)
+static int read_caller(struct gossip *g, struct gossip_reader *r, const struct gossip_sender *asker,
+                       bool *ret_proven)
 {
     struct gossip_caller caller = {.left = false};
     struct gossip_accusation left;

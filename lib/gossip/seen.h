@@ -1,5 +1,5 @@
-/* seen.h - which of the numbered things that others sealed were taken already, so that what was read
- * off the wire is worth nothing when it is sent again.
+/* seen.h - which of the numbered things that others sealed were taken already, so that what was
+ * read off the wire is worth nothing when it is sent again.
  *
  * Kept for each life of a sender, in a window as that of packets (seal.h), for the lives that were
  * heard last: LIMIT_GOSSIP_SEEN of them, which takes the cluster's key to fill. */

@@ -162,10 +162,10 @@ struct gossip {
     uint64_t exchanged_ms, exchanged_hash; /* when last, and what was known then */
     uint8_t exchange_more;  /* so many soon, unless they know the same; more when they do not */
     uint64_t exchange_with; /* asked us, and knows other things; 0: anybody */
-    uint64_t exchange_cookie, exchange_cookie_ms; /* to be repeated; 0: none. Since when */
-    bool exchange_echoes;                         /* the request under way repeats it */
+    uint64_t exchange_cookie, exchange_cookie_ms;       /* to be repeated; 0: none. Since when */
+    bool exchange_echoes;                               /* the request under way repeats it */
     struct gossip_addr exchange_registry, exchange_udp; /* who was asked last */
-    bool believing;         /* what a teller says of others counts for more than what we saw */
+    bool believing; /* what a teller says of others counts for more than what we saw */
     struct gossip_caller callers[LIMIT_GOSSIP_CALLERS]; /* of exchanges answered since a step */
     size_t caller_count;
 
@@ -187,7 +187,7 @@ struct gossip {
     uint64_t answered_ms, next_seed_ms, seed_wait_ms, next_stranger_ms;
     uint64_t asked_ms; /* the first time; GOSSIP_NEVER_MS: nobody */
     uint64_t snapshot_ms, snapshot_wait_ms;
-    uint64_t snapshot_peer; /* asked next; 0: any */
+    uint64_t snapshot_peer;                /* asked next; 0: any */
     struct gossip_rate challenges, echoes; /* of strangers, and answers to theirs, in a second */
 
     struct gossip_swarm *swarm;   /* swarm.c; NULL until there is something to keep */

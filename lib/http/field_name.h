@@ -1,5 +1,5 @@
-/* field_name.h - a header's name as llhttp gives it, in pieces of any length, and which of those that
- * a parser knows it is. Internal to lib/http. */
+/* field_name.h - a header's name as llhttp gives it, in pieces of any length, and which of those
+ * that a parser knows it is. Internal to lib/http. */
 #pragma once
 
 #include <stddef.h>

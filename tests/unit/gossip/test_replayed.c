@@ -1,5 +1,5 @@
-/* test_replayed.c - what somebody without the key can do with what he has read: send it again, later,
- * to others, from elsewhere. Over HTTP: test_exchange.c. */
+/* test_replayed.c - what somebody without the key can do with what he has read: send it again,
+ * later, to others, from elsewhere. Over HTTP: test_exchange.c. */
 #include "town.h"
 
 #include "gossip/seal.h"
