@@ -143,8 +143,9 @@
 #define LIMIT_GOSSIP_BUCKET_BYTES (128 * 1024) /* burst; rumours wait when it is spent */
 #define LIMIT_GOSSIP_BUCKET_BYTES_PER_S (32 * 1024)
 #define LIMIT_GOSSIP_CHALLENGES_PER_S 1000 /* of strangers, 51 bytes each, beside the bucket */
-#define LIMIT_GOSSIP_ECHOES_PER_S 256 /* to strangers' challenges, 153 bytes each, beside it too   \
-                                       */
+#define LIMIT_GOSSIP_ECHOES_PER_S                                                                  \
+    256                         /* to strangers' challenges, 153 bytes each, beside it too         \
+                                 */
 #define LIMIT_GOSSIP_SEEN 16384 /* lives whose badges, or requests, are remembered; 2 MB each */
 
 /* --- cold rollouts (gossip/swarm.h, registry/cold.h) --- */

@@ -16,7 +16,9 @@
  *     serve.c      answering such requests
  *     sync.c       anti-entropy: bucket hashes, entries, answers to pulls
  *     exchange.c   all of it over HTTP, where UDP is blocked
+ *     exchange_answer.c  and answering that
  *     join.c       bootstrap, strangers, readiness
+ *     challenge.c  who nobody knows shows that it lives
  *     spread.c     rumours into packets, packets into effects
  *     ops.c        changes of a set, as a message
  *     seen.c       what of it was taken already: badges, requests
@@ -352,6 +354,7 @@ uint64_t gossip_exchange_wake_ms(const struct gossip *g);
  * snapshot, of one member. 0, -EPROTO, -ENOMEM, -ENOBUFS, -EAGAIN. */
 int gossip_exchange_begin(struct gossip *g, const uint8_t *ask, size_t n,
                           const struct gossip_sender *asker, struct gossip_build **ret_build);
+#define GOSSIP_EXCHANGE_FORMAT 1
 #define GOSSIP_EXCHANGE_COUNT_AT 2 /* how much there is of messages */
 int gossip_exchange_about(struct gossip *g, struct gossip_build *b, const struct gossip_member *m);
 int gossip_exchange_build(struct gossip *g, const uint8_t *ask, size_t n,
@@ -392,25 +395,26 @@ void gossip_take_seeds(struct gossip *g, const struct gossip_addr *addrs, size_t
 void gossip_seed_is_us(struct gossip *g, const struct gossip_addr *from);
 void gossip_seed_answered(struct gossip *g, uint64_t sender);
 void gossip_snapshot_ended(struct gossip *g, bool applied, uint64_t peer);
-/* `len`: of the packet it came in. */
-void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from,
-                           size_t len);
-void gossip_ping_stranger(struct gossip *g, const struct gossip_addr *to);
-/* Whether it answers a ping to a stranger, one of some seconds ago at most: an answer that was kept
- * shows nothing. */
-bool gossip_answers_stranger_ping(const struct gossip *g, uint32_t nonce);
 /* A bootstrap address that is not ours, at random; NULL: none. */
 const struct gossip_addr *gossip_random_seed(struct gossip *g);
+void gossip_join_tick(struct gossip *g);
+uint64_t gossip_join_wake_ms(const struct gossip *g);
+
+/* --- challenge.c --- */
+void gossip_ping_stranger(struct gossip *g, const struct gossip_addr *to);
+/* Whether it answers a ping to a stranger, one of some seconds ago at most. */
+bool gossip_answers_stranger_ping(const struct gossip *g, uint32_t nonce);
+/* `len`: of the packet it came in. */
 void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len);
+void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from,
+                           size_t len);
 /* What shows for some seconds that who repeats it lives, and hears at `from` (NULL: over HTTP). */
 uint64_t gossip_cookie(struct gossip *g, const struct gossip_sender *sender,
                        const struct gossip_addr *from);
 bool gossip_cookie_fits(struct gossip *g, const struct gossip_sender *sender,
                         const struct gossip_addr *from, uint64_t cookie);
 void gossip_cookie_write(struct gossip_writer *w, enum gossip_message type, uint64_t cookie);
-void gossip_join_tick(struct gossip *g);
-uint64_t gossip_join_wake_ms(const struct gossip *g);
 
 /* --- swarm.c --- */
 void gossip_swarm_free(struct gossip *g);
