@@ -17,6 +17,9 @@ static const struct {
     [CERTSD_RESTORED] = {LOG_INFO, "what was there is put back"},
     [CERTSD_REMOVED] = {LOG_INFO, "the mirror's configuration is removed"},
     [CERTSD_CLEANED] = {LOG_INFO, "the backup is removed, nothing of the mirror is left"},
+    [CERTSD_EDITED] = {LOG_WARN,
+                       "a change of the generated hosts.toml is undone, and kept beside it in "
+                       "hosts.toml.edited: it belongs into the one in _backup"},
     [CERTSD_DENIED] = {LOG_WARN,
                        "this may not be changed without capabilities, and stays as it is"},
     [CERTSD_NOT_BACKED_UP] = {LOG_WARN,

@@ -30,6 +30,9 @@ static const struct {
 } tellings[] = {
     {CERTSD_NOT_MIRRORED, LOG_INFO,
      "registries with a configuration of their own are not mirrored"},
+    {CERTSD_EDITED, LOG_WARN,
+     "changes of the generated hosts.toml are undone, and kept beside it in hosts.toml.edited; "
+     "they belong into the one in _backup"},
     {CERTSD_DENIED, LOG_WARN,
      "configuration that may not be changed without capabilities stays as it is"},
     {CERTSD_NOT_BACKED_UP, LOG_WARN,

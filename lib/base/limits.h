@@ -184,6 +184,7 @@
 #define LIMIT_HOSTS_TOML_BYTES (1024 * 1024) /* a longer file of the user's is refused */
 #define LIMIT_TOML_NESTING 64                /* brackets within brackets; then the same */
 #define LIMIT_CERTSD_DEPTH 32                /* directories within directories; then the same */
+#define LIMIT_CERTSD_TARGETS 64              /* tried for ours in a file with more than ours */
 #define LIMIT_BASIC_AUTH_BYTES 4096          /* name and password together */
 
 /* --- cleanup and cleanup-wait (daemon/probe_server.h, daemon/prober.h) --- */

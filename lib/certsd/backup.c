@@ -12,6 +12,7 @@
 #include "base/text_list.h"
 #include "certsd/files.h"
 #include "certsd/hosts.h"
+#include "certsd/origin.h"
 #include "certsd/originals.h"
 #include "certsd/restore.h"
 #include "certsd/trees.h"
@@ -35,8 +36,8 @@ static bool link_path(int dir, const char *name, const char *base, const char *m
     return written > 0 && (size_t)written < bytes;
 }
 
-static int read_saved(const struct certs_dir *l, const char *name, struct buf *out,
-                      mode_t *ret_mode, struct error *err)
+int backup_read_any(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
+                    struct error *err)
 {
     char path[PATH_MAX], base[PATH_MAX];
     if (l->backup < 0) {
@@ -61,13 +62,46 @@ int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mo
                 struct error *err)
 {
     mode_t mode;
-    int r = read_saved(l, name, out, &mode, err);
+    int r = backup_read_any(l, name, out, &mode, err);
     if (r == 0 && hosts_is_bootstrap(out->data, out->len)) {
         buf_clear(out);
         return -ENOENT;
     }
     if (r == 0 && ret_mode) {
         *ret_mode = mode;
+    }
+    return r;
+}
+
+static int keep_edit(const struct certs_dir *l, const char *name, struct error *err)
+{
+    int fd = openat(l->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int saved = fd < 0 ? -1 : openat(l->backup, name, FILES_DIRECTORY_FLAGS);
+    int r = saved < 0 ? files_fail(err, "opening", name)
+                      : trees_copy(fd, CERTS_DIR_HOSTS, saved, CERTS_DIR_EDITED, err);
+    r = r < 0 ? r : files_sync(saved, err);
+    r = r < 0 && !files_is_denied(r) ? r
+                                     : trees_copy(fd, CERTS_DIR_HOSTS, fd, CERTS_DIR_EDITED, err);
+    r = r < 0 ? r : files_sync(fd, err);
+    (void)(saved < 0 || close(saved));
+    (void)(fd < 0 || close(fd));
+    if (r == 0) {
+        certs_dir_notice(l, CERTSD_EDITED, name);
+    }
+    return r;
+}
+
+int backup_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
+                 struct error *err)
+{
+    enum hosts_owner owner;
+    int r = certs_dir_owner(l, name, &owner, err);
+    if (r == 0 && owner == HOSTS_EDITED) {
+        r = keep_edit(l, name, err);
+        owner = HOSTS_GENERATED;
+    }
+    if (r == 0) {
+        *ret_owner = owner;
     }
     return r;
 }
@@ -146,8 +180,9 @@ int backup_renew(const struct certs_dir *l, const char *name, struct error *err)
 static int retire_generated(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
     (void)user;
-    enum hosts_owner owner;
-    int r = certs_dir_owner(l, name, &owner, err);
+    enum hosts_owner owner = HOSTS_USER;
+    int r = backup_owner(l, name, &owner, err);
+    r = tolerate_denied(l, r);
     return r < 0 || owner != HOSTS_GENERATED ? r : tolerate_denied(l, restore_retire(l, name, err));
 }
 
@@ -188,10 +223,34 @@ static int is_saved_bootstrap(const struct certs_dir *l, const char *name, bool 
         return 0;
     }
     buf_init(&text, LIMIT_HOSTS_TOML_BYTES);
-    int r = read_saved(l, name, &text, NULL, NULL);
+    int r = backup_read_any(l, name, &text, NULL, NULL);
     *ret_is = r == 0 && hosts_is_bootstrap(text.data, text.len);
     buf_done(&text);
     return r == -ENOMEM ? error_set(err, r, "out of memory") : 0;
+}
+
+/* What the Go implementation took from the bootstrap file into its own goes first: without the
+ * other it would be taken for the user's. */
+static int forget_taken_hosts(const struct certs_dir *l, const char *name, struct error *err)
+{
+    enum hosts_owner owner;
+    struct buf text;
+    mode_t mode;
+    int r = certs_dir_owner(l, name, &owner, err);
+    int fd = r < 0 || owner != HOSTS_GENERATED ? -1 : openat(l->dir, name, FILES_DIRECTORY_FLAGS);
+    if (fd < 0) {
+        return r;
+    }
+    buf_init(&text, LIMIT_HOSTS_TOML_BYTES);
+    r = files_read(fd, CERTS_DIR_HOSTS, &text, &mode, err);
+    if (r == 0) {
+        size_t own = origin_own_bytes(&(struct origin_file){
+            .name = name, .text = text.data, .bytes = text.len, .moved = l->moved});
+        r = own == text.len ? 0 : files_replace(fd, CERTS_DIR_HOSTS, text.data, own, mode, err);
+    }
+    buf_done(&text);
+    (void)close(fd);
+    return r;
 }
 
 /* The directory goes in one step where it held nothing else: an empty one, left by a crash between
@@ -200,6 +259,7 @@ static int forget_bootstrap(const struct certs_dir *l, const char *name, struct 
 {
     bool bootstrap;
     int r = is_saved_bootstrap(l, name, &bootstrap, err);
+    r = r < 0 || !bootstrap ? r : forget_taken_hosts(l, name, err);
     if (r < 0 || !bootstrap) {
         return r;
     }

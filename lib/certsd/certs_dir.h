@@ -16,6 +16,7 @@
 #define CERTS_DIR_ASIDE ".spegel."    /* begins the name of what is put aside: see originals.h */
 #define CERTS_DIR_LEFT "_backup.left" /* what cleaning up could not put back */
 #define CERTS_DIR_HOSTS "hosts.toml"
+#define CERTS_DIR_EDITED "hosts.toml.edited"        /* a changed one of ours: see backup.h */
 #define CERTS_DIR_STAGED FILES_TEMPORARY "staged"   /* what will take a name */
 #define CERTS_DIR_RETIRED FILES_TEMPORARY "retired" /* what lost its name */
 
@@ -30,6 +31,7 @@ struct certs_dir {
 enum hosts_owner {
     HOSTS_NONE, /* there is none, or <name> is no directory */
     HOSTS_GENERATED,
+    HOSTS_EDITED, /* generated, and what of it is the user's was changed since */
     HOSTS_BOOTSTRAP,
     HOSTS_USER,
 };
@@ -43,6 +45,7 @@ void certs_dir_close(struct certs_dir *l);
 
 void certs_dir_notice(const struct certs_dir *l, enum certsd_event event, const char *name);
 
+/* What `_backup` has tells what of a file that begins like ours is the user's: see origin.h. */
 int certs_dir_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
                     struct error *err);
 

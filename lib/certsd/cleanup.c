@@ -11,7 +11,7 @@
 static int clean_entry(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
     enum hosts_owner owner = HOSTS_NONE;
-    int r = certs_dir_owner(l, name, &owner, err);
+    int r = backup_owner(l, name, &owner, err);
     /* Without a backup, a file in our form is not known to be ours. */
     bool ours = owner == HOSTS_BOOTSTRAP || (owner == HOSTS_GENERATED && l->backup >= 0);
     r = r < 0 || !ours ? r : restore_retire(l, name, err);

@@ -232,7 +232,7 @@ static int back_to_its_owner(struct certs_dir *l, const struct configure *c, con
                              struct error *err)
 {
     enum hosts_owner owner;
-    int r = certs_dir_owner(l, name, &owner, err);
+    int r = backup_owner(l, name, &owner, err);
     bool retired = r == 0 && (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP);
     if (retired) {
         r = restore_retire(l, name, err);
@@ -300,7 +300,7 @@ static int write_plan(struct certs_dir *l, const struct configure *c, const stru
     if (plan->denied) {
         return error_set(err, -EACCES, "%s may not be read", plan->name);
     }
-    int r = certs_dir_owner(l, plan->name, &owner, err);
+    int r = backup_owner(l, plan->name, &owner, err);
     if (r == 0 && owner == HOSTS_GENERATED && is_written(l, plan)) {
         certs_dir_notice(l, CERTSD_UNCHANGED, plan->name);
         return 0;

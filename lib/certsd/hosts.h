@@ -27,9 +27,9 @@ struct hosts_spec {
 int hosts_render(const struct hosts_spec *spec, const struct registry_url *registry,
                  const char *existing, size_t existing_bytes, struct buf *out, struct error *err);
 
-/* Whether the text was written by this program or by the Go implementation: its first [host] table
- * has exactly the form that both give it. Nothing else marks such a file, since both must be able
- * to read what the other left. */
+/* Whether the text begins as this program and the Go implementation begin theirs: its first [host]
+ * table has exactly the form that both give it. That does not make all of it theirs, see
+ * origin.h. */
 bool hosts_is_generated(const char *text, size_t bytes);
 
 /* Whether its first line is "# spegel bootstrap": put there to pull this program's own image

@@ -11,6 +11,7 @@ enum certsd_event {
     CERTSD_RESTORED,     /* what we had replaced stands again */
     CERTSD_REMOVED,      /* what we had written is gone, and nothing had been there */
     CERTSD_CLEANED,      /* `_backup` is gone; name is empty */
+    CERTSD_EDITED,       /* what was changed in a file of ours is undone, and a copy kept */
     /* Where we may not do everything, not being root or without capabilities: */
     CERTSD_DENIED,        /* we may not change it: it stays as it is, and is not mirrored */
     CERTSD_NOT_BACKED_UP, /* something in it that stays in force has no copy in `_backup` */
