@@ -98,8 +98,8 @@ void sim_report_json(struct sim *s, const struct sim_scenario *scenario)
            (unsigned long long)s->join_bytes, (unsigned long long)s->fetched_bytes,
            (unsigned long long)s->fetched_sets, (unsigned long long)s->served_busy,
            (unsigned long long)s->index_bytes, (unsigned long long)s->core_bytes);
-    printf(",\"queue_max\":{\"rumours\":%u,\"behind\":%u,\"fetches\":%u}", s->rumours_max,
-           s->behind_max, s->fetches_max);
+    printf(",\"queue_max\":{\"rumours\":%u,\"change_bytes\":%u,\"behind\":%u,\"fetches\":%u}",
+           s->rumours_max, s->change_bytes_max, s->behind_max, s->fetches_max);
     printf(",\"node_hours\":%.3f,\"cpu_us_per_node_s\":%.2f}\n", sim_node_seconds(s) / 3600,
            (double)s->core_cpu_ns / 1000 / sim_node_seconds(s));
     fflush(stdout);

@@ -151,7 +151,8 @@ struct sim {
     uint64_t join_bytes, index_bytes, core_bytes; /* the worst node's */
     uint64_t peak_bytes_s; /* of any node, over half a second or so; without cold rollouts */
     uint64_t changes_applied, changes_again; /* by all nodes that run in the end, in their lives */
-    uint32_t rumours_max, behind_max, fetches_max;
+    uint32_t rumours_max, change_bytes_max, fetches_max; /* after any step of any node */
+    uint32_t behind_max;                                 /* looked at now and then */
     uint64_t fetched_sets, fetched_bytes, served_busy;
     uint64_t core_cpu_ns; /* spent in cores */
     size_t ids;           /* that nodes ever had */
@@ -230,7 +231,10 @@ void sim_cut(struct sim *s, size_t from, size_t to);
 
 /* --- check.c --- */
 __attribute__((format(printf, 2, 3))) void sim_violation(struct sim *s, const char *format, ...);
-void sim_check_step(struct sim *s, struct sim_node *n); /* cheap, after every step */
+/* Cheap, after every step; the queues before anything is done that the step asks for, which may be
+ * another step. */
+void sim_check_queues(struct sim *s, const struct sim_node *n);
+void sim_check_step(struct sim *s, struct sim_node *n);
 bool sim_same_cluster(const struct sim_node *a, const struct sim_node *b); /* and connected */
 /* After the step in which a packet was heard. */
 void sim_check_amplified(struct sim *s, const struct sim_item *item);

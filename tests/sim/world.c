@@ -121,6 +121,7 @@ void sim_event(struct sim *s, size_t node, struct gossip_event *event)
     event->now_ms = s->now_us / 1000;
     event->wall_ms = (uint64_t)((int64_t)(SIM_WALL_MS + sim_ms(s)) + n->skew_ms);
     step(s, n, event);
+    sim_check_queues(s, n);
     if (s->effects.wake_at_ms <= event->now_ms || s->effects.wake_at_ms > event->now_ms + 1000) {
         sim_violation(s, "node %u: wakes at %llu ms, now %llu ms", n->number,
                       (unsigned long long)s->effects.wake_at_ms, (unsigned long long)event->now_ms);
