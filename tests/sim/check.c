@@ -209,6 +209,7 @@ static void check_stats(struct sim *s, struct sim_node *n)
     struct gossip_stats *stats = &n->life;
     gossip_stats(n->core, stats);
     size_t members = (size_t)stats->alive + stats->suspect + stats->dead;
+    sim_note_sizes(s, stats);
     s->behind_max = stats->behind > s->behind_max ? stats->behind : s->behind_max;
     if (members > s->ids) {
         sim_violation(s, "node %u: %zu members of %zu", n->number, members, s->ids);

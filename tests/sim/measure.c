@@ -179,15 +179,20 @@ void sim_traffic_end(struct sim *s)
     }
 }
 
-void sim_measure_sizes(struct sim *s)
+void sim_note_sizes(struct sim *s, const struct gossip_stats *stats)
 {
+    s->index_bytes = stats->index_bytes > s->index_bytes ? stats->index_bytes : s->index_bytes;
+    s->core_bytes = stats->core_bytes > s->core_bytes ? stats->core_bytes : s->core_bytes;
+}
+
+void sim_measure_lives(struct sim *s)
+{
+    s->changes_applied = s->changes_again = 0;
     for (size_t i = 0; i < s->node_count; i++) {
         struct gossip_stats stats;
         if (s->nodes[i].core) {
             gossip_stats(s->nodes[i].core, &stats);
-            s->index_bytes =
-                stats.index_bytes > s->index_bytes ? stats.index_bytes : s->index_bytes;
-            s->core_bytes = stats.core_bytes > s->core_bytes ? stats.core_bytes : s->core_bytes;
+            sim_note_sizes(s, &stats);
             s->changes_applied += stats.ops_applied;
             s->changes_again += stats.ops_stale;
         }

@@ -74,7 +74,7 @@ void sim_run_scenario(const struct sim_scenario *scenario, const struct sim_opti
         s->traffic_us = (uint64_t)SIM_START_MS * 1000;
         sim_traffic_end(s);
     }
-    sim_measure_sizes(s);
+    sim_measure_lives(s);
     sim_report(s, scenario);
     if (o->json) {
         sim_report_json(s, scenario);

@@ -63,7 +63,7 @@ static void steady_traffic(struct sim *s, uint64_t ms)
     sim_traffic_begin(s);
     sim_run(s, ms);
     sim_traffic_end(s);
-    sim_measure_sizes(s);
+    sim_measure_lives(s);
 }
 
 /* Traffic of a cluster where nothing happens, then announcements, crashes and joins. */
@@ -271,7 +271,7 @@ static void run_scale_join(struct sim *s)
         }
         sim_run(s, 3000);
     }
-    sim_measure_sizes(s);
+    sim_measure_lives(s);
     sim_settle(s);
     sim_goal_join(s);
 }

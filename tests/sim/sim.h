@@ -148,9 +148,10 @@ struct sim {
     struct sim_traffic *traffic_from;
     struct sim_traffic traffic;
     double worst_packets_s, worst_bytes_s;        /* of those that lived for half of it */
-    uint64_t join_bytes, index_bytes, core_bytes; /* the worst node's */
+    uint64_t join_bytes;              /* the worst node's */
+    uint64_t index_bytes, core_bytes; /* the worst node's at its worst, looked at now and then */
     uint64_t peak_bytes_s; /* of any node, over half a second or so; without cold rollouts */
-    uint64_t changes_applied, changes_again; /* by all nodes that run in the end, in their lives */
+    uint64_t changes_applied, changes_again; /* by all nodes that run now, in their lives */
     uint32_t rumours_max, change_bytes_max, fetches_max; /* after any step of any node */
     uint32_t behind_max;                                 /* looked at now and then */
     uint64_t fetched_sets, fetched_bytes, served_busy;
@@ -266,8 +267,10 @@ uint32_t sim_permille(struct sim_samples *samples, unsigned permille);
 struct sim_traffic sim_sent_by(const struct sim *s, const struct sim_node *n);
 void sim_traffic_begin(struct sim *s);
 void sim_traffic_end(struct sim *s);
-/* Looks at every node's size and queues now. */
-void sim_measure_sizes(struct sim *s);
+/* Of one node, looked at now and then: the largest of all is kept. */
+void sim_note_sizes(struct sim *s, const struct gossip_stats *stats);
+/* Looks at every node now: its size, and which changes it has applied so far. */
+void sim_measure_lives(struct sim *s);
 
 /* --- report.c --- */
 struct sim_scenario;
