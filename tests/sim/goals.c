@@ -28,6 +28,7 @@ void sim_goal_visible(struct sim *s, uint32_t limit_ms)
 void sim_goal_excluded(struct sim *s)
 {
     check_p99(s, &s->exclusion, SIM_EXCLUDED_MS, "a node that is gone is not chosen");
+    check_p99(s, &s->exclusion_last, SIM_EXCLUDED_MS, "a node that is gone is chosen nowhere");
 }
 
 void sim_goal_out_ratio(struct sim *s)
