@@ -331,7 +331,7 @@ const struct sim_scenario sim_rollout_scenarios[] = {
     {"cold-lab", "8 nodes pull 4 layers nobody has, upstream being slow", 8, lab, false},
     {"cold", "all pull one large blob nobody has, at once", 40, one_blob, false},
     {"cold-100", "the same, in a hundred blobs", 20, hundred_blobs, false},
-    {"cold-loss-5", "a rollout at 5 % loss", 40, loss_5, true},
+    {"cold-loss-5", "a rollout at 5 % loss", 40, loss_5, false},
     {"cold-loss-30", "a rollout at 30 % loss", 40, loss_30, false},
     {"cold-100-loss", "a hundred blobs at 30 % loss", 100, loss_30_hundred, true},
     {"cold-leader", "the leader's daemon dies at 40 %", 40, dead_leader, false},
