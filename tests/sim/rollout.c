@@ -173,6 +173,7 @@ static void flow(struct rollout *r)
         bytes = bytes < x->left ? bytes : x->left;
         if (bytes && c->state == COPY_FOLLOWING) {
             r->nodes[c->parent].sent_bytes += bytes;
+            r->nodes[c->parent].offered_bytes += c->unasked ? 0 : bytes;
         } else if (bytes) {
             r->blobs[x->blob].upstream_bytes += bytes;
         }

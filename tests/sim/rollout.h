@@ -39,6 +39,7 @@ struct copy {
     uint8_t state;
     bool granted;
     bool stalled; /* asks about its parent */
+    bool unasked; /* of the arbiter: its parent is one of many that hold it */
     uint8_t failed_count;
     uint32_t parent; /* node number */
     uint32_t ask;    /* 0: none open */
@@ -60,7 +61,7 @@ struct rollout_node {
     uint32_t next_blob, held, last_ask;
     uint64_t start_us, done_us, grew_us;
     uint64_t up_bytes_per_s, down_bytes_per_s;
-    uint64_t sent_bytes;
+    uint64_t sent_bytes, offered_bytes; /* in all; to those whom an arbiter sent */
     double up_left, down_left; /* of this step */
     uint32_t up_streams, down_streams;
     uint32_t feeds; /* copies that come from it */

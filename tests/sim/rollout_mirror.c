@@ -100,7 +100,7 @@ static void follow(struct rollout *r, size_t node, size_t blob, uint32_t parent)
     rollout_stop_upstream(r, node, blob);
     c->state = COPY_FOLLOWING;
     c->parent = parent;
-    c->stalled = false;
+    c->stalled = c->unasked = false;
     c->next_us = r->s->now_us + ROLLOUT_CONNECT_MS * 1000;
     tell_now(r, node, blob);
 }
@@ -212,6 +212,7 @@ static void begin(struct rollout *r, size_t node, size_t blob)
         if (r->nodes[holder].feeds < LIMIT_PEER_STREAMS) {
             r->nodes[holder].feeds++;
             follow(r, node, blob, holder);
+            c->unasked = true;
             return;
         }
     }
