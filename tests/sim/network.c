@@ -1,8 +1,8 @@
 #include "sim.h"
 
-#include "gossip/key.h"
+#include "gossip/state.h"
 
-#include "base/buf.h"
+#include "base/check.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -194,24 +194,71 @@ void sim_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch 
     sim_push(s, at_us, item);
 }
 
+void sim_build_slice(const struct sim *s, struct gossip *core, uint64_t now_ms)
+{
+    bool spent = core->build_ms == now_ms && core->build_budget < s->build_slice;
+    core->build_budget = spent ? core->build_budget : s->build_slice;
+    core->build_ms = now_ms;
+}
+
+static void read_body(struct sim_item *item, size_t bytes)
+{
+    item->bytes = malloc(bytes);
+    CHECK(item->bytes);
+    while (item->len < bytes) {
+        ssize_t got =
+            gossip_serving_read(item->serving, item->bytes + item->len, bytes - item->len);
+        CHECK(got > 0);
+        item->len += (size_t)got;
+    }
+}
+
+static void answer(struct sim *s, struct sim_item *item, int status, size_t bytes)
+{
+    const struct sim_node *n = &s->nodes[item->node];
+    item->kind = SIM_FETCHED;
+    item->node = item->asker;
+    item->status = status;
+    if (status == 0) {
+        read_body(item, bytes);
+    }
+    if (s->taken && status == 0) {
+        sim_note_taken(s, &s->nodes[item->asker], n, item->fetch->path);
+    }
+    s->served_busy += status == -EAGAIN;
+    sim_push(s, s->now_us + sim_latency_us(s) + item->len / 100, item); /* 100 MB/s */
+}
+
 void sim_serve(struct sim *s, struct sim_item *item)
 {
     struct sim_node *n = &s->nodes[item->node];
-    struct sim_item *answer = sim_item_new(SIM_FETCHED, item->asker, NULL, 0);
-    struct buf body;
-    buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
-    answer->life = item->life;
-    answer->fetch = item->fetch;
-    item->fetch = NULL;
-    answer->status = n->core
-                         ? gossip_serve(n->core, answer->fetch->path, answer->fetch->auth, &body)
-                         : -ECONNREFUSED;
-    if (s->taken && answer->status == 0) {
-        sim_note_taken(s, &s->nodes[item->asker], n, answer->fetch->path);
+    int error = -ECONNREFUSED;
+    if (n->core) {
+        sim_build_slice(s, n->core, n->core->now_ms);
+        error = gossip_serve_begin(n->core, item->fetch->path, item->fetch->auth, &item->serving);
     }
-    s->served_busy += answer->status == -EAGAIN;
-    answer->len = answer->status == 0 ? body.len : 0;
-    answer->bytes = answer->status == 0 ? (uint8_t *)buf_take(&body) : NULL;
-    buf_done(&body);
-    sim_push(s, s->now_us + sim_latency_us(s) + answer->len / 100, answer); /* 100 MB/s */
+    if (error) {
+        answer(s, item, error, 0);
+        return;
+    }
+    struct sim_item **last = &n->serves;
+    while (*last) {
+        last = &(*last)->next;
+    }
+    *last = item;
+}
+
+void sim_serve_built(struct sim *s, struct sim_node *n)
+{
+    for (struct sim_item **at = &n->serves; *at;) {
+        struct sim_item *item = *at;
+        size_t bytes = 0;
+        int status = gossip_serving_ready(item->serving, &bytes);
+        if (status == -EINPROGRESS) {
+            at = &item->next;
+            continue;
+        }
+        *at = item->next;
+        answer(s, item, status, bytes);
+    }
 }

@@ -41,6 +41,7 @@ void sim_item_free(struct sim_item *item)
         free(item->bytes);
     }
     free(item->fetch);
+    gossip_serving_end(item->serving);
     item->next = spare[item->size];
     spare[item->size] = item;
 }

@@ -37,22 +37,46 @@ static uint64_t name_of(uint64_t owner, uint64_t hash)
     return gossip_mix(gossip_mix(owner) ^ hash);
 }
 
+/* The newest snapshot that was built says which sets are in it: those that changed or went while it
+ * was built are not. */
+static void note_snapshot(struct sim_keys *sets, const struct gossip *server)
+{
+    const struct gossip_build *snapshot = NULL;
+    struct gossip_reader r;
+    LIST_EACH (link, &server->built) {
+        const struct gossip_build *b = CONTAINER_OF(link, struct gossip_build, link);
+        snapshot = b->purpose == GOSSIP_FOR_SNAPSHOT && !b->error ? b : snapshot;
+    }
+    CHECK(snapshot);
+    gossip_reader_init(&r, (const uint8_t *)snapshot->plain.data, snapshot->plain.len);
+    (void)gossip_read8(&r);
+    for (uint32_t left = gossip_read32(&r); left > 0; left--) {
+        struct gossip_alive alive;
+        CHECK(gossip_body_read_alive(&r, &alive) == 0);
+        if (alive.version) {
+            sim_keys_add(sets, name_of(alive.id, alive.hash));
+        }
+    }
+}
+
 void sim_note_taken(struct sim *s, const struct sim_node *asker, const struct sim_node *server,
                     const char *path)
 {
     struct sim_keys *sets = taken_by(s, asker);
     const char *id_text = strstr(path, "/set/");
-    uint64_t id = id_text ? strtoull(id_text + strlen("/set/"), NULL, 16) : 0;
-    GOSSIP_MEMBERS_EACH(m, &server->core->members)
-    {
-        uint64_t name = name_of(m->id, m->set_hash);
-        if (id && m->id == id && sim_keys_has(sets, name)) {
-            sim_violation(s, "node %u was given the set of %012llx twice", asker->number,
-                          (unsigned long long)id);
-        }
-        if (id ? m->id == id : gossip_member_is_live(m) && m->set_boot == m->boot) {
-            sim_keys_add(sets, name);
-        }
+    if (!id_text) {
+        note_snapshot(sets, server->core);
+        return;
+    }
+    uint64_t id = strtoull(id_text + strlen("/set/"), NULL, 16);
+    const struct gossip_member *m = gossip_members_get(&server->core->members, id);
+    uint64_t name = m ? name_of(id, m->set_hash) : 0;
+    if (m && sim_keys_has(sets, name)) {
+        sim_violation(s, "node %u was given the set of %012llx twice", asker->number,
+                      (unsigned long long)id);
+    }
+    if (m) {
+        sim_keys_add(sets, name);
     }
 }
 

@@ -62,7 +62,7 @@ struct rollout_node {
     uint64_t start_us, done_us, grew_us;
     uint64_t up_bytes_per_s, down_bytes_per_s;
     uint64_t sent_bytes, offered_bytes; /* in all; to those whom an arbiter sent */
-    double up_left, down_left; /* of this step */
+    double up_left, down_left;          /* of this step */
     uint32_t up_streams, down_streams;
     uint32_t feeds; /* copies that come from it */
     uint8_t load;   /* as the core was told */

@@ -21,6 +21,7 @@ void sim_grow(struct sim *s)
         .label = "sim", .id = 1, .boot_ms = 1, .now_ms = s->now_us / 1000, .wall_ms = 1};
     struct gossip_event tick = {.kind = GOSSIP_TICK, .now_ms = s->now_us / 1000};
     struct buf body;
+    s->build_slice = GOSSIP_BUILD_SLICE; /* the figures are those of daemons */
     CHECK(gossip_new(&config, &founder) == 0);
     gossip_step(founder, &tick, &s->effects);
     for (size_t i = 0; i < s->node_count; i++) {

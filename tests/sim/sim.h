@@ -32,6 +32,10 @@
 #define SIM_GOSSIP_PORT 5001
 #define SIM_REGISTRY_PORT 5000
 #define SIM_UDP_BYTES 28U /* IPv4 and UDP heads */
+/* What a node builds of bodies in a millisecond, for each node there is: a snapshot takes some tens
+ * of them, as those of thousands do. The daemon's slice holds all that a small cluster knows, so
+ * that news would never come in the middle of it. */
+#define SIM_BUILD_SLICE_PER_NODE 25
 
 /* The network; may be changed at any time. Probabilities in thousandths. */
 struct sim_network {
@@ -104,6 +108,7 @@ struct sim_node {
     struct sim_seen *seen;
     size_t seen_capacity, check_cursor;
     size_t places;               /* of members, in the walk */
+    struct sim_item *serves;     /* what it builds, by who asked first */
     uint64_t stats_us, index_us; /* when looked at last; when next */
     uint64_t unsure_us;          /* when it last heard nobody over UDP */
     struct sim_bucket bucket;
@@ -136,8 +141,9 @@ struct sim {
     struct sim_samples visibility, exclusion, join, heal;
     struct sim_samples visibility_last, exclusion_last; /* at the last node: one for each event */
     size_t violations, steps, packets;
-    size_t pairs_seen, pairs_out;  /* how often a live reachable node was looked at, and was out */
-    uint64_t out_worst_ms;         /* a live reachable node, out without a break */
+    size_t pairs_seen, pairs_out; /* how often a live reachable node was looked at, and was out */
+    uint64_t out_worst_ms;        /* a live reachable node, out without a break */
+    size_t build_slice;
     uint64_t calm_us;              /* since when the network joins the same nodes */
     size_t faulty;                 /* where an unequal view was found last */
     double hours;                  /* asked for; 0: as long as the story takes */
@@ -147,8 +153,8 @@ struct sim {
     uint64_t traffic_us, traffic_end_us; /* the window; 0: all of it */
     struct sim_traffic *traffic_from;
     struct sim_traffic traffic;
-    double worst_packets_s, worst_bytes_s;        /* of those that lived for half of it */
-    uint64_t join_bytes;              /* the worst node's */
+    double worst_packets_s, worst_bytes_s; /* of those that lived for half of it */
+    uint64_t join_bytes;                   /* the worst node's */
     uint64_t index_bytes, core_bytes; /* the worst node's at its worst, looked at now and then */
     uint64_t peak_bytes_s; /* of any node, over half a second or so; without cold rollouts */
     uint64_t changes_applied, changes_again; /* by all nodes that run now, in their lives */
@@ -204,14 +210,15 @@ enum sim_item_kind { SIM_PACKET, SIM_TIMER, SIM_SERVE, SIM_FETCHED, SIM_END };
 
 struct sim_item {
     enum sim_item_kind kind;
-    unsigned size;              /* queue.c's */
-    struct sim_item *next;      /* while it is free */
-    uint32_t node;              /* whom it happens to */
-    uint32_t asker;             /* SERVE */
-    int status;                 /* FETCHED */
-    const struct gossip *life;  /* and in which life; NULL: any */
-    struct gossip_fetch *fetch; /* SERVE, FETCHED; owned */
-    uint8_t *bytes;             /* owned when outside `packet` */
+    unsigned size;                  /* queue.c's */
+    struct sim_item *next;          /* while it is free, or in sim_node.serves */
+    uint32_t node;                  /* whom it happens to */
+    uint32_t asker;                 /* SERVE */
+    int status;                     /* FETCHED */
+    const struct gossip *life;      /* and in which life; NULL: any */
+    struct gossip_fetch *fetch;     /* SERVE, FETCHED; owned */
+    struct gossip_serving *serving; /* likewise: its body is in use until all of it has arrived */
+    uint8_t *bytes;                 /* owned when outside `packet` */
     size_t len;
     struct gossip_addr from; /* PACKET */
     bool stolen;             /* and nobody lives there */
@@ -227,7 +234,11 @@ bool sim_pop(struct sim *s, uint64_t end_us, uint64_t *ret_at_us, struct sim_ite
 uint64_t sim_latency_us(struct sim *s);
 void sim_send(struct sim *s, struct sim_node *from, const struct gossip_send *send);
 void sim_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch *fetch);
-void sim_serve(struct sim *s, struct sim_item *item);
+void sim_serve(struct sim *s, struct sim_item *item); /* takes it */
+/* Before a step: as much may be built in this millisecond as is a slice here. */
+void sim_build_slice(const struct sim *s, struct gossip *core, uint64_t now_ms);
+/* After one: what has been built is on its way. */
+void sim_serve_built(struct sim *s, struct sim_node *n);
 void sim_cut(struct sim *s, size_t from, size_t to);
 
 /* --- check.c --- */

@@ -107,6 +107,9 @@ static uint64_t cpu_ns(void)
 static void step(struct sim *s, struct sim_node *n, const struct gossip_event *event)
 {
     bool timed = s->steps++ % CPU_EVERY == 0;
+    if (n->serves) {
+        sim_build_slice(s, n->core, event->now_ms);
+    }
     uint64_t start_ns = timed ? cpu_ns() : 0;
     gossip_step(n->core, event, &s->effects);
     s->core_cpu_ns += timed ? (cpu_ns() - start_ns) * CPU_EVERY : 0;
@@ -147,6 +150,7 @@ void sim_event(struct sim *s, size_t node, struct gossip_event *event)
         s->join_bytes = bytes > s->join_bytes ? bytes : s->join_bytes;
     }
     arm(s, n, s->effects.wake_at_ms);
+    sim_serve_built(s, n);
     sim_check_step(s, n);
 }
 
@@ -179,7 +183,7 @@ static void fetched(struct sim *s, struct sim_item *item)
     sim_event(s, item->node, &event);
 }
 
-/* Gives the item back when its node does not run right now: its socket keeps it. */
+/* False: somebody has taken the item, its node's socket when it does not run right now. */
 static bool happen(struct sim *s, struct sim_item *item)
 {
     struct sim_node *n = &s->nodes[item->node];
@@ -189,9 +193,10 @@ static bool happen(struct sim *s, struct sim_item *item)
         return false;
     }
     if (item->kind == SIM_SERVE) {
+        size_t node = item->node;
         sim_serve(s, item);
-        sim_event(s, item->node, &event);
-        return true;
+        sim_event(s, node, &event);
+        return false;
     }
     if (!n->core || (item->life && item->life != n->core)) {
         return true;
@@ -242,6 +247,7 @@ void sim_init(struct sim *s, uint64_t seed, size_t nodes)
     s->random = gossip_mix(seed);
     s->now_us = (uint64_t)SIM_START_MS * 1000;
     s->node_count = nodes;
+    s->build_slice = SIM_BUILD_SLICE_PER_NODE * nodes;
     s->nodes = calloc(nodes, sizeof(*s->nodes));
     s->traffic_from = calloc(nodes, sizeof(*s->traffic_from));
     for (s->by_id_capacity = 64; s->by_id_capacity < nodes * 4;) {
@@ -266,6 +272,7 @@ void sim_done(struct sim *s)
     struct sim_item *item;
     for (size_t i = 0; i < s->node_count; i++) {
         gossip_free(s->nodes[i].core);
+        sim_serve_built(s, &s->nodes[i]); /* they fail */
         free(s->nodes[i].held.keys);
         free(s->nodes[i].ever.keys);
         free(s->nodes[i].seen);
@@ -359,6 +366,7 @@ void sim_kill(struct sim *s, size_t node)
     n->ended_us = s->now_us;
     gossip_free(n->core);
     n->core = NULL;
+    sim_serve_built(s, n); /* they fail */
 }
 
 void sim_leave(struct sim *s, size_t node)
