@@ -5,13 +5,15 @@
 #include "base/check.h"
 #include "gossip/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CORES 4
 #define MAIL 64
-#define SETS 512 /* versions of anybody that are kept to compare; later ones are not */
-#define KEYS 64  /* node i announces keys of 1000 * i + 0..KEYS only */
+#define SETS 512  /* versions of anybody that are kept to compare; later ones are not */
+#define KEYS 64   /* node i announces keys of 1000 * i + 0..KEYS only */
+#define SLICE 300 /* of bodies over HTTP, built at a step: a few keys */
 
 struct mail {
     struct gossip_addr from, to;
@@ -26,6 +28,8 @@ static struct world {
     size_t sent, next;
     struct gossip_fetch fetch[CORES][LIMIT_GOSSIP_FETCHES];
     size_t fetches[CORES];
+    struct gossip_serving *serving[CORES]; /* the answer to `asked`; NULL: none under way */
+    struct gossip_fetch asked[CORES];
     struct {
         uint64_t boot;
         uint32_t version;
@@ -95,6 +99,8 @@ static void step(size_t i, struct gossip_event *event)
 {
     event->now_ms = w.now_ms;
     event->wall_ms = 1000000 + w.now_ms + w.skew_ms[i];
+    w.core[i]->build_ms = w.now_ms;
+    w.core[i]->build_budget = SLICE;
     gossip_step(w.core[i], event, &w.effects);
     CHECK(w.effects.wake_at_ms > event->now_ms && w.effects.wake_at_ms <= event->now_ms + 1000);
     for (size_t k = 0; k < w.effects.send_count; k++) {
@@ -123,20 +129,46 @@ static void deliver(size_t number, bool turned)
     }
 }
 
-static void fetched(size_t i, bool fails)
+static void fetched(size_t i, int status, const struct buf *body)
 {
-    if (w.fetches[i] == 0) {
-        return;
-    }
-    struct gossip_fetch f = w.fetch[i][--w.fetches[i]];
-    size_t from = (size_t)f.from.ip[3] - 1;
-    struct buf body;
-    buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
-    int status = fails || from >= CORES ? -1 : gossip_serve(w.core[from], f.path, f.auth, &body);
     struct gossip_event event = {
         .kind = GOSSIP_FETCHED,
-        .fetched = {f.id, status, status ? NULL : (uint8_t *)body.data, body.len}};
+        .fetched = {w.asked[i].id, status, status ? NULL : (uint8_t *)body->data, body->len}};
+    gossip_serving_end(w.serving[i]);
+    w.serving[i] = NULL;
     step(i, &event);
+}
+
+/* Asks, or looks whether the answer has been built: that happens at the steps of who was asked. */
+static void fetch(size_t i, bool fails)
+{
+    struct buf body;
+    size_t bytes = 0, at = 0;
+    int status = 0;
+    buf_init(&body, LIMIT_GOSSIP_SNAPSHOT_BYTES);
+    if (!w.serving[i]) {
+        if (w.fetches[i] == 0) {
+            return;
+        }
+        w.asked[i] = w.fetch[i][--w.fetches[i]];
+        size_t from = (size_t)w.asked[i].from.ip[3] - 1;
+        status = from >= CORES ? -1
+                               : gossip_serve_begin(w.core[from], w.asked[i].path, w.asked[i].auth,
+                                                    &w.serving[i]);
+    }
+    status = status ? status : fails ? -1 : gossip_serving_ready(w.serving[i], &bytes);
+    uint8_t *out = status ? NULL : (uint8_t *)buf_reserve(&body, bytes);
+    while (out && at < bytes) {
+        ssize_t got = gossip_serving_read(w.serving[i], out + at, bytes - at);
+        CHECK(got > 0);
+        at += (size_t)got;
+    }
+    if (status == 0) {
+        buf_commit(&body, bytes);
+    }
+    if (status != -EINPROGRESS) {
+        fetched(i, status, &body);
+    }
     buf_done(&body);
 }
 
@@ -172,7 +204,7 @@ static void happen(uint8_t what, uint8_t n)
         event.peer = n / 2 % CORES + 1U;
         break;
     case 3:
-        fetched(i, n & 1);
+        fetch(i, n % 8 == 7);
         return;
     case 4:
         deliver(n, true);
@@ -229,6 +261,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (size_t i = 0; i < CORES; i++) {
         gossip_free(w.core[i]);
+    }
+    for (size_t i = 0; i < CORES; i++) { /* of cores that are gone */
+        gossip_serving_end(w.serving[i]);
     }
     gossip_effects_done(&w.effects);
     return 0;
