@@ -10,6 +10,7 @@
  *     talk.c      a socket, an identity, a way into the daemon's view
  *     packets.c   cases of single packets
  *     floods.c    cases of very many
+ *     replays.c   cases of what was captured, datagrams of strangers and requests over HTTP
  *     endless.c   a registry port that never stops answering */
 #pragma once
 
@@ -67,5 +68,6 @@ hostile_case hostile_truncated, hostile_malformed, hostile_forged, hostile_wrong
     hostile_stolen_id, hostile_addresses;
 hostile_case hostile_garbage, hostile_strangers, hostile_join_flood, hostile_own_id_flood,
     hostile_rumour_flood, hostile_spoofed;
+hostile_case hostile_replayed_exchange, hostile_replayed_challenge;
 hostile_case hostile_ten_million, hostile_endless_set, hostile_dripping_set,
     hostile_endless_snapshot;

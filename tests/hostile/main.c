@@ -23,6 +23,8 @@ static const struct {
     {"wrong-version", hostile_wrong_version},
     {"oversized", hostile_oversized},
     {"replayed", hostile_replayed},
+    {"replayed-exchange", hostile_replayed_exchange},
+    {"replayed-challenge", hostile_replayed_challenge},
     {"old-boot", hostile_old_boot},
     {"own-id", hostile_own_id},
     {"own-id-flood", hostile_own_id_flood},
