@@ -108,19 +108,35 @@ static size_t write_ask(struct gossip *g, uint64_t echo, uint8_t bytes[GOSSIP_AS
     return w.full ? 0 : w.len;
 }
 
+/* One who asked us and knows other things, though not twice in a row; else anybody, rather one with
+ * UDP, who passes on to all what it hears. */
+static struct gossip_member *member_to_ask(struct gossip *g)
+{
+    size_t slots = g->members.slots, start = (size_t)(gossip_random(g) % slots);
+    struct gossip_member *m = gossip_members_get(&g->members, g->exchange_with);
+    bool again = m && m->id == g->exchange_last;
+    struct gossip_member *found = m && !again && m != g->me && gossip_member_is_live(m) ? m : NULL;
+    bool has_udp = found;
+    for (size_t i = 0; i < slots && !has_udp; i++) {
+        m = g->members.by_slot[(start + i) % slots];
+        if (m && m != g->me && gossip_member_is_live(m) && (!found || !m->tcp_only)) {
+            found = m;
+            has_udp = !m->tcp_only;
+        }
+    }
+    g->exchange_with = 0;
+    g->exchange_last = found ? found->id : 0;
+    return found;
+}
+
 /* A bootstrap address, whose registry is taken to listen where ours does, or a member; at random.
  * Fills in where it hears gossip as well. */
 static bool whom_to_ask(struct gossip *g, struct gossip_addr *ret_registry,
                         struct gossip_addr *ret_gossip)
 {
     const struct gossip_addr *seed = g->exchange_with ? NULL : gossip_random_seed(g);
-    size_t slots = g->members.slots, start = (size_t)(gossip_random(g) % slots);
-    struct gossip_member *m = gossip_members_get(&g->members, g->exchange_with);
-    g->exchange_with = 0;
-    for (size_t i = 0; i < slots && (!m || m == g->me || !gossip_member_is_live(m)); i++) {
-        m = g->members.by_slot[(start + i) % slots];
-    }
-    bool member = m && m != g->me && gossip_member_is_live(m) && m->registry_port;
+    struct gossip_member *m = member_to_ask(g);
+    bool member = m && m->registry_port;
     if (seed && (!member || gossip_random(g) % 2)) {
         *ret_registry = *ret_gossip = *seed;
         ret_registry->port = g->self.registry_port;

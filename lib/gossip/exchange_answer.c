@@ -1,5 +1,5 @@
-/* exchange_answer.c - answering an exchange (exchange.c), to whoever has the key, and hearing whoever
- * is known to live. */
+/* exchange_answer.c - answering an exchange (exchange.c), to whoever has the key, and hearing
+ * whoever is known to live. */
 #include "gossip/state.h"
 
 #include <errno.h>

@@ -164,6 +164,7 @@ struct gossip {
     uint64_t exchanged_ms, exchanged_hash; /* when last, and what was known then */
     uint8_t exchange_more;  /* so many soon, unless they know the same; more when they do not */
     uint64_t exchange_with; /* asked us, and knows other things; 0: anybody */
+    uint64_t exchange_last; /* the member asked last */
     uint64_t exchange_cookie, exchange_cookie_ms;       /* to be repeated; 0: none. Since when */
     bool exchange_echoes;                               /* the request under way repeats it */
     struct gossip_addr exchange_registry, exchange_udp; /* who was asked last */
