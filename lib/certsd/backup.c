@@ -186,6 +186,30 @@ static int retire_generated(struct certs_dir *l, const char *name, void *user, s
     return r < 0 || owner != HOSTS_GENERATED ? r : tolerate_denied(l, restore_retire(l, name, err));
 }
 
+/* Somebody has made the directory again: it gets back what else had been in it, certificates say,
+ * before what is there now takes the place of what is saved. */
+static int return_missing(const struct certs_dir *l, const char *name, struct error *err)
+{
+    bool here = false, saved = false;
+    (void)certs_dir_has(l->dir, name, &here);
+    (void)certs_dir_has(l->backup, name, &saved);
+    return here && saved ? trees_copy_some(l->backup, name, l->dir, name,
+                                           TREES_READABLE | TREES_MISSING, NULL, err)
+                         : 0;
+}
+
+static int return_whole(const struct certs_dir *l, const char *name, struct error *err)
+{
+    int r = restore_stage(l, name, err);
+    if (r == 0 && renameat(l->dir, STAGED, l->dir, name) < 0) {
+        r = files_fail(err, "restoring", name);
+    }
+    if (r == 0) {
+        certs_dir_notice(l, CERTSD_RESTORED, name);
+    }
+    return r;
+}
+
 /* Brings back what was moved away and nobody has put there again. */
 static int return_moved(const struct certs_dir *l, struct error *err)
 {
@@ -193,19 +217,10 @@ static int return_moved(const struct certs_dir *l, struct error *err)
     int r = files_list(l->backup, &names, err);
     for (size_t i = 0; r == 0 && i < names.count; i++) {
         const char *name = names.items[i];
-        if (certs_dir_is_ours(name) || certs_dir_has(l->dir, name, NULL)) {
-            continue;
-        }
-        r = restore_stage(l, name, err);
-        if (files_is_denied(r)) {
-            r = 0;
-            continue;
-        }
-        if (r == 0 && renameat(l->dir, STAGED, l->dir, name) < 0) {
-            r = files_fail(err, "restoring", name);
-        }
-        if (r == 0) {
-            certs_dir_notice(l, CERTSD_RESTORED, name);
+        if (!certs_dir_is_ours(name)) {
+            r = certs_dir_has(l->dir, name, NULL) ? return_missing(l, name, err)
+                                                  : return_whole(l, name, err);
+            r = files_is_denied(r) ? 0 : r;
         }
     }
     text_list_done(&names);

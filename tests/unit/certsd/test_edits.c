@@ -40,6 +40,33 @@ static void a_file_added_later_that_begins_as_ours_do_stays(void **state)
     }
 }
 
+/* The Go implementation had moved it away, and its user made it again before we ran. */
+static void what_was_made_again_gets_back_what_else_had_been_there(void **state)
+{
+    (void)state;
+    const struct arguments a = {.registries = {"https://docker.io"}};
+    static const char mine[] = "server = 'https://mine.io'\nca = 'ca.crt'\n";
+    tree_run(
+        "mkdir -p c/mine.io/tls && echo old > c/mine.io/hosts.toml && echo ca > c/mine.io/ca.crt "
+        "&& echo key > c/mine.io/tls/key && chmod 600 c/mine.io/tls/key");
+    tree_run(GO_CONFIGURE);
+    tree_run("mkdir c/mine.io");
+    tree_write("c/mine.io/hosts.toml", mine, 0640);
+    for (int run = 0; run < 2; run++) {
+        must_configure(&a);
+        for (int saved = 0; saved < 2; saved++) {
+            assert_file(saved ? "c/_backup/mine.io/hosts.toml" : "c/mine.io/hosts.toml", mine,
+                        0640);
+            assert_file(saved ? "c/_backup/mine.io/ca.crt" : "c/mine.io/ca.crt", "ca\n", 0644);
+            assert_file(saved ? "c/_backup/mine.io/tls/key" : "c/mine.io/tls/key", "key\n", 0600);
+        }
+    }
+    must_clean();
+    assert_file("c/mine.io/hosts.toml", mine, 0640);
+    assert_file("c/mine.io/ca.crt", "ca\n", 0644);
+    tree_run("rm -r c");
+}
+
 static void a_change_of_a_generated_file_is_undone_and_kept(void **state)
 {
     (void)state;
@@ -149,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_file_added_later_that_begins_as_ours_do_stays),
+        TEST(what_was_made_again_gets_back_what_else_had_been_there),
         TEST(a_change_of_a_generated_file_is_undone_and_kept),
         TEST(a_change_in_the_backup_is_taken_over),
         TEST(what_the_go_implementation_kept_behind_its_own_is_not_the_users),
