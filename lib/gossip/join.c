@@ -224,7 +224,7 @@ static void mark_members_seeds(struct gossip *g)
 static void ping_one_stranger(struct gossip *g)
 {
     size_t slots = g->members.slots, all = slots + g->seed_count;
-    size_t start = (size_t)(gossip_random(g) % all);
+    size_t start = all ? (size_t)(gossip_random(g) % all) : 0;
     for (size_t k = 0; k < all; k++) {
         size_t at = (start + k) % all;
         if (at < slots) {

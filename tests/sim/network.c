@@ -196,8 +196,10 @@ void sim_fetch(struct sim *s, struct sim_node *asker, const struct gossip_fetch 
 
 void sim_build_slice(const struct sim *s, struct gossip *core, uint64_t now_ms)
 {
-    bool spent = core->build_ms == now_ms && core->build_budget < s->build_slice;
-    core->build_budget = spent ? core->build_budget : s->build_slice;
+    size_t slice = s->build_slice + gossip_index_keys(core->index) / SIM_BUILD_SLICE_KEYS;
+    slice = slice < GOSSIP_BUILD_SLICE ? slice : GOSSIP_BUILD_SLICE;
+    bool spent = core->build_ms == now_ms && core->build_budget < slice;
+    core->build_budget = spent ? core->build_budget : slice;
     core->build_ms = now_ms;
 }
 

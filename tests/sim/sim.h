@@ -32,10 +32,11 @@
 #define SIM_GOSSIP_PORT 5001
 #define SIM_REGISTRY_PORT 5000
 #define SIM_UDP_BYTES 28U /* IPv4 and UDP heads */
-/* What a node builds of bodies in a millisecond, for each node there is: a snapshot takes some tens
- * of them, as those of thousands do. The daemon's slice holds all that a small cluster knows, so
- * that news would never come in the middle of it. */
+/* What a node builds of bodies in a millisecond, for each node there is and every so many keys that
+ * it knows: a snapshot takes some tens of them, as those of thousands do. The daemon's slice holds
+ * all that a small cluster knows, so that news would never come in the middle of it. */
 #define SIM_BUILD_SLICE_PER_NODE 25
+#define SIM_BUILD_SLICE_KEYS 2
 
 /* The network; may be changed at any time. Probabilities in thousandths. */
 struct sim_network {
