@@ -243,9 +243,10 @@ static void check_end(struct rollout *r, const struct story *story)
     if (story->late_max > 0 && late > story->late_max) {
         sim_violation(s, "the last node took %.2f times what one takes alone", late);
     }
-    /* Of those who ask nobody, since there are holders enough, a node feeds as many as it likes. */
+    /* Who knows holders enough asks no arbiter. Such choose by a load some seconds old, so that the
+     * last few may all choose one. */
     double offered, most = busiest(r, &offered);
-    if (offered > LIMIT_SWARM_CHILDREN + 0.01) {
+    if (offered > LIMIT_SWARM_CHILDREN + 0.01 || most > 2 * LIMIT_SWARM_CHILDREN) {
         sim_violation(s, "one node sent %.2f times the image, %.2f to whom it was offered", most,
                       offered);
     }
