@@ -121,8 +121,8 @@ static bool write_bucket(const struct gossip *g, struct gossip_writer *w, unsign
     size_t written = (w->len - entries_at) / GOSSIP_ENTRY_BYTES;
     if (left_out + written > ENTRIES_MAX) {
         w->len = entries_at;
-        left_out =
-            write_entries(g, w, bits, bucket, gossip_mix(g->now_ms ^ bucket) % g->members.slots);
+        size_t start = (size_t)(gossip_mix(g->now_ms ^ bucket) % g->members.slots);
+        left_out = write_entries(g, w, bits, bucket, start);
         written = (w->len - entries_at) / GOSSIP_ENTRY_BYTES;
     }
     w->bytes[complete_at] = left_out == 0;
