@@ -181,7 +181,7 @@ static void bootstrap(size_t members)
         count += both[0].family && count < LIMIT_GOSSIP_SEEDS;
     }
     for (size_t i = 0; i < count; i++) { /* a DNS server's answers come in any order */
-        size_t k = gossip_mix(i) % count;
+        size_t k = (size_t)(gossip_mix(i) % count);
         struct gossip_addr other = addrs[k];
         addrs[k] = addrs[i];
         addrs[i] = other;
