@@ -3,8 +3,6 @@
  * kept shows nothing, and neither costs us memory. */
 #include "gossip/state.h"
 
-#define COOKIE_MS 8192 /* and as long again */
-
 static uint32_t stranger_nonce(const struct gossip *g, uint64_t epoch)
 {
     uint32_t nonce = (uint32_t)gossip_mix(g->stranger_secret ^ epoch);
@@ -13,14 +11,14 @@ static uint32_t stranger_nonce(const struct gossip *g, uint64_t epoch)
 
 bool gossip_answers_stranger_ping(const struct gossip *g, uint32_t nonce)
 {
-    uint64_t epoch = g->now_ms / COOKIE_MS;
+    uint64_t epoch = g->now_ms / GOSSIP_COOKIE_MS;
     return nonce == stranger_nonce(g, epoch) ||
            (epoch > 0 && nonce == stranger_nonce(g, epoch - 1));
 }
 
 static void write_stranger_ping(struct gossip *g, struct gossip_packet *p)
 {
-    struct gossip_ping ping = {.nonce = stranger_nonce(g, g->now_ms / COOKIE_MS),
+    struct gossip_ping ping = {.nonce = stranger_nonce(g, g->now_ms / GOSSIP_COOKIE_MS),
                                .cluster_hash = g->cluster_hash};
     gossip_ping_write(&p->w, &ping);
 }
@@ -55,13 +53,13 @@ static uint64_t cookie_for(struct gossip *g, const struct gossip_sender *sender,
 uint64_t gossip_cookie(struct gossip *g, const struct gossip_sender *sender,
                        const struct gossip_addr *from)
 {
-    return cookie_for(g, sender, from, g->now_ms / COOKIE_MS);
+    return cookie_for(g, sender, from, g->now_ms / GOSSIP_COOKIE_MS);
 }
 
 bool gossip_cookie_fits(struct gossip *g, const struct gossip_sender *sender,
                         const struct gossip_addr *from, uint64_t cookie)
 {
-    uint64_t epoch = g->now_ms / COOKIE_MS;
+    uint64_t epoch = g->now_ms / GOSSIP_COOKIE_MS;
     return cookie == cookie_for(g, sender, from, epoch) ||
            (epoch > 0 && cookie == cookie_for(g, sender, from, epoch - 1));
 }

@@ -20,8 +20,6 @@
 #include "gossip/state.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define JOINING_DOUBT_MS 450 /* four rounds of seeds are unanswered by then */
 #define DOUBT_MS 5000
@@ -32,7 +30,6 @@
 #define SIGN_MS 20000
 #define INTRODUCED_TO 8
 #define GOODBYES 3
-#define ECHO_MS 8192 /* for so long at least a challenge is good */
 
 /* --- whether UDP works for us --- */
 
@@ -152,7 +149,7 @@ static bool whom_to_ask(struct gossip *g, struct gossip_addr *ret_registry,
 static void ask(struct gossip *g)
 {
     uint8_t bytes[GOSSIP_ASK_BYTES];
-    bool echoes = g->exchange_cookie && g->now_ms - g->exchange_cookie_ms < ECHO_MS;
+    bool echoes = g->exchange_cookie && g->now_ms - g->exchange_cookie_ms < GOSSIP_COOKIE_MS;
     size_t n = write_ask(g, echoes ? g->exchange_cookie : 0, bytes);
     g->next_exchange_ms = g->now_ms + EXCHANGE_MS;
     if (n == 0 || (!echoes && !whom_to_ask(g, &g->exchange_registry, &g->exchange_udp))) {

@@ -9,7 +9,7 @@
 static bool is_proven(struct gossip *g, const struct gossip_sender *asker, uint64_t echo)
 {
     const struct gossip_member *m = gossip_members_get(&g->members, asker->id);
-    return (m && m->boot == asker->boot && m->salt == asker->salt && gossip_member_is_live(m)) ||
+    return (gossip_is_life_of(m, asker) && gossip_member_is_live(m)) ||
            (echo && gossip_cookie_fits(g, asker, NULL, echo));
 }
 

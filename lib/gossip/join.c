@@ -2,7 +2,6 @@
 #include "gossip/state.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define SEEDS_AT_ONCE_MIN 5 /* twice as many each time: most may be of the Go implementation */
 #define SEEDS_AT_ONCE_MAX 80

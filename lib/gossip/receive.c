@@ -275,7 +275,7 @@ static void hear_stranger(struct gossip *g, const struct gossip_header *h,
     }
     gossip_receive_messages(g, NULL, h->sender.id, from, body, n, len);
     m = gossip_members_get(&g->members, h->sender.id);
-    if (m && m->boot == h->sender.boot && m->salt == h->sender.salt) {
+    if (gossip_is_life_of(m, &h->sender)) {
         gossip_window_accept(&m->window, h->counter);
         m->heard_ms = g->now_ms;
     }
@@ -305,7 +305,7 @@ static void hear_own_id(struct gossip *g, const struct gossip_header *h,
 static bool is_known(const struct gossip *g, const struct gossip_member *m,
                      const struct gossip_header *h)
 {
-    return m && m != g->me && m->boot == h->sender.boot && m->salt == h->sender.salt &&
+    return m != g->me && gossip_is_life_of(m, &h->sender) &&
            (gossip_member_is_live(m) || m->window.top > 0);
 }
 

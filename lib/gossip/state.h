@@ -232,6 +232,13 @@ static inline bool gossip_shares_family(const struct gossip *g, const struct gos
     return (m->families & g->me->families & 3) || (m->families && !g->me->families);
 }
 
+/* The one that is known, in this very life. */
+static inline bool gossip_is_life_of(const struct gossip_member *m,
+                                     const struct gossip_sender *sender)
+{
+    return m && m->boot == sender->boot && m->salt == sender->salt;
+}
+
 static inline bool gossip_can_hear(const struct gossip *g, const struct gossip_member *m)
 {
     return !m->tcp_only && gossip_shares_family(g, m);
@@ -410,6 +417,7 @@ void gossip_challenge(struct gossip *g, const struct gossip_header *h,
                       const struct gossip_addr *from, size_t len);
 void gossip_hear_challenge(struct gossip *g, uint64_t cookie, const struct gossip_addr *from,
                            size_t len);
+#define GOSSIP_COOKIE_MS 8192 /* for so long at least it is good, and at most twice as long */
 /* What shows for some seconds that who repeats it lives, and hears at `from` (NULL: over HTTP). */
 uint64_t gossip_cookie(struct gossip *g, const struct gossip_sender *sender,
                        const struct gossip_addr *from);

@@ -232,42 +232,42 @@ def test_nobody_is_flooded_by_way_of_us(besieged):
     assert besieged.daemon.metric("spegel_gossip_elsewhere_total") >= 300 * MOST
 
 
+def attack(besieged, name, count):
+    """What the attacker says, and the metrics before and after; the daemon is well and no larger."""
+    before, before_kib = besieged.daemon.metrics(), kib(besieged)
+    with Answers(besieged) as answers:
+        said = hostile(besieged, name, count)
+    after = besieged.daemon.metrics()
+    print(f"{said}, {kib(besieged) - before_kib} KiB")
+    assert_well(besieged, answers)
+    assert untimed() or kib(besieged) - before_kib <= LITTLE_KIB
+    return said, before, after
+
+
 @pytest.mark.timed
 def test_a_captured_exchange_is_answered_once(besieged):
     """Over HTTP, where everybody on the way can read it: what it says must not be heard again, and
     a body is not built again for whoever repeats it."""
     served = 'spegel_gossip_served_total{answer="served"}'
-    before, before_kib = besieged.daemon.metrics(), kib(besieged)
-    with Answers(besieged) as answers:
-        said = hostile(besieged, "replayed-exchange", 1000)
-    after = besieged.daemon.metrics()
-    print(f"{said}, {kib(besieged) - before_kib} KiB")
-    assert_well(besieged, answers)
+    said, before, after = attack(besieged, "replayed-exchange", 1000)
     assert said["first"] == 200, "it is as valid as any"
     assert said["refused"] == 1000 and said["taken"] == said["unanswered"] == 0
     replays = f'{DROPPED}{{reason="replay"}}'
     assert after[replays] - before[replays] >= 1000
     assert after[served] - before[served] == 1
-    assert untimed() or kib(besieged) - before_kib <= LITTLE_KIB
 
 
 @pytest.mark.timed
 def test_a_captured_challenge_floods_nobody(besieged):
     """Who is challenged answers at the address it came from, with more than was sent, so a
     captured one with a third party's address on it must not be answered without bound."""
-    before, before_kib = besieged.daemon.metrics(), kib(besieged)
-    with Answers(besieged) as answers:
-        said = hostile(besieged, "replayed-challenge", 3000)
-    after = besieged.daemon.metrics()
-    print(f"{said}, {kib(besieged) - before_kib} KiB")
-    assert_well(besieged, answers)
+    said, before, after = attack(besieged, "replayed-challenge", 3000)
     assert said["sent"] == 3000
     strangers = f'{DROPPED}{{reason="strangers"}}'
     # So many a second are answered, and the flood may lie across the turn of some.
     assert said["back"] <= 4 * 256
     assert after[strangers] - before[strangers] >= (3000 - 4 * 256) * MOST
     assert said["back_bytes"] <= 3 * said["sent_bytes"]
-    assert untimed() or kib(besieged) - before_kib <= LITTLE_KIB
 
 
 def test_members_at_impossible_addresses_are_not_taken(besieged):
