@@ -113,9 +113,12 @@ static inline void town_deliver(struct town *t)
     t->letter_count = 0;
 }
 
+/* From one moment at which something happens to the next: a day of an idle town is soon over. */
 static inline void town_run(struct town *t, uint64_t ms)
 {
-    for (uint64_t end_ms = t->now_ms + ms; t->now_ms < end_ms; t->now_ms++) {
+    uint64_t end_ms = t->now_ms + ms;
+    while (t->now_ms < end_ms) {
+        uint64_t next_ms = end_ms;
         for (size_t i = 0; i < HOUSES; i++) {
             if (t->core[i] && t->now_ms >= t->wake_ms[i]) {
                 struct gossip_event tick = {.kind = GOSSIP_TICK};
@@ -123,6 +126,12 @@ static inline void town_run(struct town *t, uint64_t ms)
             }
         }
         town_deliver(t);
+        for (size_t i = 0; i < HOUSES; i++) {
+            if (t->core[i] && t->wake_ms[i] < next_ms) {
+                next_ms = t->wake_ms[i];
+            }
+        }
+        t->now_ms = t->letter_count || next_ms <= t->now_ms ? t->now_ms + 1 : next_ms;
     }
 }
 
