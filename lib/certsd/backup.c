@@ -14,97 +14,14 @@
 #include "certsd/hosts.h"
 #include "certsd/origin.h"
 #include "certsd/originals.h"
+#include "certsd/owner.h"
 #include "certsd/restore.h"
+#include "certsd/saved.h"
 #include "certsd/trees.h"
 
 #define STAGED CERTS_DIR_STAGED
 #define RETIRED CERTS_DIR_RETIRED
 #define COPIED_TEXT "_backup is a copy of what was here. spegel cleanup puts it back.\n"
-
-/* Where the link `name` in `dir` led from `base`; false if it is no link or the path is too long.
- */
-static bool link_path(int dir, const char *name, const char *base, const char *more, char *path,
-                      size_t bytes)
-{
-    char target[PATH_MAX];
-    ssize_t n = readlinkat(dir, name, target, sizeof target - 1);
-    if (n <= 0) {
-        return false;
-    }
-    target[n] = 0;
-    int written = snprintf(path, bytes, "%s%s%s", target[0] == '/' ? "" : base, target, more);
-    return written > 0 && (size_t)written < bytes;
-}
-
-int backup_read_any(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
-                    struct error *err)
-{
-    char path[PATH_MAX], base[PATH_MAX];
-    if (l->backup < 0) {
-        return -ENOENT;
-    }
-    (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, name);
-    int r = files_read(l->backup, path, out, ret_mode, err);
-    if (r != -ENOENT) {
-        return r;
-    }
-    if (link_path(l->backup, name, "", "/" CERTS_DIR_HOSTS, base, sizeof base)) {
-        return files_read(l->dir, base, out, ret_mode, err);
-    }
-    (void)snprintf(base, sizeof base, "%s/", name);
-    char from[PATH_MAX];
-    return link_path(l->backup, path, base, "", from, sizeof from)
-               ? files_read(l->dir, from, out, ret_mode, err)
-               : -ENOENT;
-}
-
-int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
-                struct error *err)
-{
-    mode_t mode;
-    int r = backup_read_any(l, name, out, &mode, err);
-    if (r == 0 && hosts_is_bootstrap(out->data, out->len)) {
-        buf_clear(out);
-        return -ENOENT;
-    }
-    if (r == 0 && ret_mode) {
-        *ret_mode = mode;
-    }
-    return r;
-}
-
-static int keep_edit(const struct certs_dir *l, const char *name, struct error *err)
-{
-    int fd = openat(l->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int saved = fd < 0 ? -1 : openat(l->backup, name, FILES_DIRECTORY_FLAGS);
-    int r = saved < 0 ? files_fail(err, "opening", name)
-                      : trees_copy(fd, CERTS_DIR_HOSTS, saved, CERTS_DIR_EDITED, err);
-    r = r < 0 ? r : files_sync(saved, err);
-    r = r < 0 && !files_is_denied(r) ? r
-                                     : trees_copy(fd, CERTS_DIR_HOSTS, fd, CERTS_DIR_EDITED, err);
-    r = r < 0 ? r : files_sync(fd, err);
-    (void)(saved < 0 || close(saved));
-    (void)(fd < 0 || close(fd));
-    if (r == 0) {
-        certs_dir_notice(l, CERTSD_EDITED, name);
-    }
-    return r;
-}
-
-int backup_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
-                 struct error *err)
-{
-    enum hosts_owner owner;
-    int r = certs_dir_owner(l, name, &owner, err);
-    if (r == 0 && owner == HOSTS_EDITED) {
-        r = keep_edit(l, name, err);
-        owner = HOSTS_GENERATED;
-    }
-    if (r == 0) {
-        *ret_owner = owner;
-    }
-    return r;
-}
 
 static int tolerate_denied(const struct certs_dir *l, int r)
 {
@@ -119,7 +36,7 @@ static int back_up_entry(struct certs_dir *l, const char *name, void *user, stru
     enum hosts_owner owner;
     bool directory = false;
     int r = trees_copy_some(l->dir, name, staged, name, TREES_READABLE, NULL, err);
-    r = r < 0 ? r : certs_dir_owner(l, name, &owner, err);
+    r = r < 0 ? r : owner_find(l, name, &owner, err);
     if (r < 0 || owner != HOSTS_BOOTSTRAP || !certs_dir_has(staged, name, &directory) ||
         !directory) {
         return r;
@@ -181,7 +98,7 @@ static int retire_generated(struct certs_dir *l, const char *name, void *user, s
 {
     (void)user;
     enum hosts_owner owner = HOSTS_USER;
-    int r = backup_owner(l, name, &owner, err);
+    int r = owner_settle(l, name, &owner, err);
     r = tolerate_denied(l, r);
     return r < 0 || owner != HOSTS_GENERATED ? r : tolerate_denied(l, restore_retire(l, name, err));
 }
@@ -238,7 +155,7 @@ static int is_saved_bootstrap(const struct certs_dir *l, const char *name, bool 
         return 0;
     }
     buf_init(&text, LIMIT_HOSTS_TOML_BYTES);
-    int r = backup_read_any(l, name, &text, NULL, NULL);
+    int r = saved_read_any(l, name, &text, NULL, NULL);
     *ret_is = r == 0 && hosts_is_bootstrap(text.data, text.len);
     buf_done(&text);
     return r == -ENOMEM ? error_set(err, r, "out of memory") : 0;
@@ -251,7 +168,7 @@ static int forget_taken_hosts(const struct certs_dir *l, const char *name, struc
     enum hosts_owner owner;
     struct buf text;
     mode_t mode;
-    int r = certs_dir_owner(l, name, &owner, err);
+    int r = owner_find(l, name, &owner, err);
     int fd = r < 0 || owner != HOSTS_GENERATED ? -1 : openat(l->dir, name, FILES_DIRECTORY_FLAGS);
     if (fd < 0) {
         return r;

@@ -11,28 +11,9 @@
  * All calls block. Every step leaves a state from which the same run, done again, goes on. */
 #pragma once
 
-#include <sys/types.h>
-
-#include "base/buf.h"
 #include "base/error.h"
 #include "base/text_list.h"
 #include "certsd/certs_dir.h"
-
-/* The user's hosts.toml of this registry as `_backup` has it; -ENOENT if it has none, or a
- * bootstrap file, which is not the user's. A link is followed within the backup, else from where it
- * stood before it was backed up. `out` is empty before, and after -ENOENT. */
-int backup_read(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
-                struct error *err);
-
-/* The same with a bootstrap file, which the Go implementation may have moved there. */
-int backup_read_any(const struct certs_dir *l, const char *name, struct buf *out, mode_t *ret_mode,
-                    struct error *err);
-
-/* certs_dir_owner for a file that will be replaced or taken back if it is not the user's. One that
- * is generated and was edited is HOSTS_GENERATED, once it is copied to CERTS_DIR_EDITED, beside it
- * and in `_backup`. */
-int backup_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
-                 struct error *err);
 
 /* Makes `_backup`: everything that may be read, but bootstrap files, copied; complete before it has
  * its name. */

@@ -1,4 +1,4 @@
-/* certs_dir.h - containerd's registry configuration directory: what stands in it, and whose it is.
+/* certs_dir.h - containerd's registry configuration directory: what stands in it.
  *
  * All calls block. Every step leaves a state from which the same run, done again, goes on. */
 #pragma once
@@ -16,7 +16,7 @@
 #define CERTS_DIR_ASIDE ".spegel."    /* begins the name of what is put aside: see originals.h */
 #define CERTS_DIR_LEFT "_backup.left" /* what cleaning up could not put back */
 #define CERTS_DIR_HOSTS "hosts.toml"
-#define CERTS_DIR_EDITED "hosts.toml.edited"        /* a changed one of ours: see backup.h */
+#define CERTS_DIR_EDITED "hosts.toml.edited"        /* a changed one of ours: see owner.h */
 #define CERTS_DIR_STAGED FILES_TEMPORARY "staged"   /* what will take a name */
 #define CERTS_DIR_RETIRED FILES_TEMPORARY "retired" /* what lost its name */
 
@@ -27,27 +27,14 @@ struct certs_dir {
     const struct certsd_notices *notices;
 };
 
-/* Who wrote <name>/hosts.toml. */
-enum hosts_owner {
-    HOSTS_NONE, /* there is none, or <name> is no directory */
-    HOSTS_GENERATED,
-    HOSTS_EDITED, /* generated, and what of it is the user's was changed since */
-    HOSTS_BOOTSTRAP,
-    HOSTS_USER,
-};
-
 /* Opens and locks the directory (waiting for another run to end) and removes what an interrupted
- * run left under temporary names. `notices` must outlive the layout. Without `create`, a directory
- * that is missing is -ENOENT. */
+ * run left under temporary names. `notices` must outlive it. Without `create`, a directory that is
+ * missing is -ENOENT. */
 int certs_dir_open(struct certs_dir *l, const char *path, bool create,
                    const struct certsd_notices *notices, struct error *err);
 void certs_dir_close(struct certs_dir *l);
 
 void certs_dir_notice(const struct certs_dir *l, enum certsd_event event, const char *name);
-
-/* What `_backup` has tells what of a file that begins like ours is the user's: see origin.h. */
-int certs_dir_owner(const struct certs_dir *l, const char *name, enum hosts_owner *ret_owner,
-                    struct error *err);
 
 /* Whether <name> is there, a link not followed. */
 bool certs_dir_has(int dir, const char *name, bool *ret_directory);

@@ -5,13 +5,14 @@
 #include "certsd/backup.h"
 #include "certsd/files.h"
 #include "certsd/originals.h"
+#include "certsd/owner.h"
 #include "certsd/restore.h"
 #include "certsd/trees.h"
 
 static int clean_entry(struct certs_dir *l, const char *name, void *user, struct error *err)
 {
     enum hosts_owner owner = HOSTS_NONE;
-    int r = backup_owner(l, name, &owner, err);
+    int r = owner_settle(l, name, &owner, err);
     /* Without a backup, a file in our form is not known to be ours. */
     bool ours = owner == HOSTS_BOOTSTRAP || (owner == HOSTS_GENERATED && l->backup >= 0);
     r = r < 0 || !ours ? r : restore_retire(l, name, err);

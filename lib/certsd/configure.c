@@ -8,12 +8,14 @@
 
 #include "base/limits.h"
 #include "certsd/backup.h"
+#include "certsd/certs_dir.h"
 #include "certsd/files.h"
 #include "certsd/hosts.h"
-#include "certsd/certs_dir.h"
 #include "certsd/originals.h"
+#include "certsd/owner.h"
 #include "certsd/registry_url.h"
 #include "certsd/restore.h"
+#include "certsd/saved.h"
 #include "certsd/trees.h"
 
 /* One registry to be written. */
@@ -142,7 +144,7 @@ static int plan_read_existing(const struct certs_dir *l, const struct plan *plan
 {
     enum hosts_owner owner;
     char path[sizeof plan->name + sizeof CERTS_DIR_HOSTS + 1];
-    int r = certs_dir_owner(l, plan->name, &owner, err);
+    int r = owner_find(l, plan->name, &owner, err);
     if (r < 0) {
         return r;
     }
@@ -150,7 +152,7 @@ static int plan_read_existing(const struct certs_dir *l, const struct plan *plan
         (void)snprintf(path, sizeof path, "%s/" CERTS_DIR_HOSTS, plan->name);
         return files_read(l->dir, path, text, ret_mode, err);
     }
-    return backup_read(l, plan->name, text, ret_mode, err);
+    return saved_read(l, plan->name, text, ret_mode, err);
 }
 
 static int plan_render(const struct configure *c, const struct certs_dir *l, struct plan *plan,
@@ -232,7 +234,7 @@ static int back_to_its_owner(struct certs_dir *l, const struct configure *c, con
                              struct error *err)
 {
     enum hosts_owner owner;
-    int r = backup_owner(l, name, &owner, err);
+    int r = owner_settle(l, name, &owner, err);
     bool retired = r == 0 && (owner == HOSTS_GENERATED || owner == HOSTS_BOOTSTRAP);
     if (retired) {
         r = restore_retire(l, name, err);
@@ -300,7 +302,7 @@ static int write_plan(struct certs_dir *l, const struct configure *c, const stru
     if (plan->denied) {
         return error_set(err, -EACCES, "%s may not be read", plan->name);
     }
-    int r = backup_owner(l, plan->name, &owner, err);
+    int r = owner_settle(l, plan->name, &owner, err);
     if (r == 0 && owner == HOSTS_GENERATED && is_written(l, plan)) {
         certs_dir_notice(l, CERTSD_UNCHANGED, plan->name);
         return 0;
