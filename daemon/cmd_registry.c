@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "node.h"
 #include "socket_watch.h"
+#include "supervisor.h"
 
 static void on_signal(void *arg, int signum)
 {
@@ -18,6 +19,7 @@ static void on_signal(void *arg, int signum)
         log_warn("second signal, ending at once", LOG_INT("signal", signum));
         _exit(0);
     }
+    supervisor_tell(SUPERVISOR_STOPPING);
     node_leave(n);
 }
 
@@ -62,6 +64,7 @@ int cmd_registry(const struct registry_options *options)
     }
     socket_watch_start(&socket_watch, &node);
     advice_start(&advice, &node);
+    supervisor_tell(SUPERVISOR_READY);
     loop_run(node.loop);
     advice_stop(&advice);
     socket_watch_stop(&socket_watch);

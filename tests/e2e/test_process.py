@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 
 import pytest
@@ -216,6 +217,38 @@ def test_the_node_that_the_identity_belongs_to_is_named_by_the_environment(
         with open(os.path.join(layout_node.daemon.data_dir, "gossip-identity")) as f:
             ids.append(f.readline())
     assert ids[0].startswith("id ") and (ids[0] == ids[1]) is same, ids
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_a_supervisor_is_told_when_it_listens_and_when_it_stops(layout_node, tmp_path, kind):
+    node = layout_node
+    node.daemon.stop()
+    with node.host.inside():  # abstract names belong to a network namespace
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with receiver:
+        receiver.settimeout(10.0)
+        name = str(tmp_path / "told") if kind == "path" else "@spegel-test"
+        receiver.bind(name.replace("@", "\0"))
+        node.daemon.environment_extra = {"NOTIFY_SOCKET": name}
+        node.daemon.start()
+        assert receiver.recv(4096) == b"READY=1"
+        assert answers(node, "/livez") == 200
+        assert node.daemon.stop() == 0
+        assert receiver.recv(4096) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize("name", ["relative", "@", "/" + "x" * 200, "/nowhere/at/all"])
+def test_a_supervisor_that_cannot_be_told_is_one_warning_each(layout_node, name):
+    node = layout_node
+    node.daemon.stop()
+    before = len(node.daemon.log())
+    node.daemon.environment_extra = {"NOTIFY_SOCKET": name}
+    node.daemon.start()
+    assert answers(node, "/livez") == 200
+    assert node.daemon.stop() == 0
+    said = [json.loads(line) for line in node.daemon.log()[before:].splitlines()]
+    assert [(line["state"], line["msg"]) for line in said if line["level"] == "WARN"] == [
+        (state, "the supervisor cannot be told") for state in ("READY=1", "STOPPING=1")]
 
 
 def test_the_key_that_the_go_implementation_left_is_left_alone(layout_node):
