@@ -1,13 +1,14 @@
 """Leaves nothing behind, however the lab ends.
 
-Everything a lab makes carries one prefix: its namespaces are named after it, its processes run in
-those namespaces, its files lie in one directory. So cleaning up needs no ledger, only the prefix
+Everything a lab makes carries one prefix: its namespaces and control groups are named after it, its
+processes run in those namespaces, its files lie in one directory. So cleaning up needs no ledger, only the prefix
 and the directory, and can be done twice or by somebody else.
 
 Somebody else is the janitor, a small process that waits for the end of a pipe. When the lab's own
 process dies without cleaning up (SIGKILL, a second Ctrl-C), the pipe ends and the janitor sweeps.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -62,6 +63,31 @@ def _kill_all(names):
         time.sleep(0.01)
 
 
+def cgroup_home():
+    """The directory of our own control group in the unified hierarchy; None: it is not mounted."""
+    with open("/proc/self/cgroup", encoding="ascii") as f:
+        own = [line.rstrip("\n")[3:] for line in f if line.startswith("0::")]
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        mounts = [line.split() for line in f if " - cgroup2 " in line]
+    for root, directory in [(m[3], m[4]) for m in mounts if own]:
+        if os.path.commonpath([root, own[0]]) == root:
+            return os.path.join(directory, os.path.relpath(own[0], root))
+    return None
+
+
+def _remove_cgroups(prefix):
+    """Those of the lab, which stay busy until the last process in them was waited for."""
+    home = cgroup_home()
+    names = os.listdir(home) if home else []
+    deadline = time.monotonic() + KILL_WAIT_S
+    for top in [os.path.join(home, n) for n in names if n.startswith(prefix + "-")]:
+        while os.path.isdir(top) and time.monotonic() < deadline:
+            for directory, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+            time.sleep(0.01)
+
+
 def _ip(*args):
     subprocess.run(["ip", *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
@@ -78,6 +104,7 @@ def sweep(prefix, directory=None):
     again, or when the lab was only half built."""
     names = namespaces(prefix)
     _kill_all(names)
+    _remove_cgroups(prefix)
     # A namespace whose processes were killed lives on while orphaned TCP sockets retransmit. With
     # its veth gone it can do no harm and holds no address, so that goes first.
     hub = prefix + "-hub"

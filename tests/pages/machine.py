@@ -1,74 +1,119 @@
-"""A machine of the lab with a root file system of its own: this one's, over which it may write. What a
-page tells to type as root can be typed there."""
+"""A machine of the lab with a root file system of its own, this one's, over which it may write, and
+with systemd as its first process. What a page tells to type as root can be typed there."""
 
 import os
 import shutil
 import subprocess
+import time
 
 import lab
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+SYSTEMD = "/lib/systemd/systemd"
+BOOT_WAIT_S = 60.0
+# It gets no device but those that hold nothing, and may not change what the kernel has but once:
+# neither /proc/sys nor /sys. Of what starts by itself, only the journal does.
 SETUP = """
 mount -t tmpfs tmpfs "$0"
 cd "$0"
 mkdir upper work root
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
 cd root
-for name in proc sys dev; do mount --rbind /$name $name; done
-for name in run tmp root srv var/lib/containerd; do
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs dev
+for name in null zero full random urandom tty; do
+    touch dev/$name
+    mount --bind /dev/$name dev/$name
+done
+mkdir dev/shm dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+for name in run tmp root srv var/lib/containerd var/log; do
     mkdir -p $name
-    mount -t tmpfs tmpfs $name
+    mount -t tmpfs -o mode=755 tmpfs $name
 done
 mount --bind "$1" etc/hosts
-rm -rf etc/containerd
-mkdir -p etc/containerd run/systemd/system
-install -m 755 "$2" usr/local/bin/systemctl
-cp "$3" root/
-echo ready
-exec sleep infinity
+[ -z "$2" ] || cp "$2" root/
+[ -z "$3" ] || { mkdir -p ".$3" && mount --bind "$3" ".$3"; }
+rm -rf etc/containerd etc/systemd/system/*.wants var/lib/systemd/deb-systemd-helper-*
+mkdir -p etc/containerd
+cd usr/lib/systemd/system/sysinit.target.wants
+find . -type l ! -name systemd-journald.service -delete
+cd ../../../../..
+ln -sf /usr/lib/systemd/system/basic.target etc/systemd/system/default.target
+mkdir old
+pivot_root . old
+umount -l old
+exec env -i PATH="$PATH" container=lab "$4"
 """
+
+
+def why_unavailable():
+    """None when such machines can be made here, else a one-line reason."""
+    home = lab.net.sweep.cgroup_home()
+    if not os.access(SYSTEMD, os.X_OK) or not shutil.which("systemctl"):
+        return "systemd is not installed"
+    if not home or not os.access(home, os.W_OK):
+        return "there is no unified hierarchy of control groups in which to make one"
+    return None
 
 
 class Machine:
     """Ends with the lab, and leaves nothing: its files are in memory, in a mount namespace."""
 
-    def __init__(self, opened, name, package, with_containerd=True):
+    def __init__(self, opened, name, package="", shared="", with_containerd=True):
+        """`package` lies in root's home; the directory `shared` has its name there, and is this one."""
         self.host = opened.add_host(name)
         self.name, self.ip = name, self.host.ip
-        self.place = opened.net.make_dir(f"{name}.root")
+        group = os.path.join(lab.net.sweep.cgroup_home(), self.host.ns)
+        os.mkdir(group)
+        # In its group before it unshares, so that this is the root of what it sees.
         self._holder = subprocess.Popen(
-            ["nsenter", f"--net={lab.net.sweep.NETNS_DIR}/{self.host.ns}", "unshare", "--mount",
-             "--propagation", "private", "sh", "-euc", SETUP, self.place, opened.net.hosts_file,
-             os.path.join(HERE, "systemctl"), str(package)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        said = self._holder.stdout.readline()
-        assert said == "ready\n", f"{name} has no root of its own"
+            ["nsenter", f"--net={lab.net.sweep.NETNS_DIR}/{self.host.ns}", "sh", "-euc",
+             'echo $$ >"$0/cgroup.procs"; exec "$@"', group,
+             "unshare", "--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc",
+             "--propagation", "private", "sh", "-euc", SETUP, opened.net.make_dir(f"{name}.root"),
+             opened.net.hosts_file, str(package), str(shared), SYSTEMD],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._wait_until_booted()
         if with_containerd:
             self.run("systemctl start containerd")
 
-    def run(self, script):
-        """Runs a script there, as root, in root's home; its output."""
+    def _wait_until_booted(self):
+        deadline = time.monotonic() + BOOT_WAIT_S
+        while self._run("systemctl is-system-running").stdout not in ("running\n", "degraded\n"):
+            assert self._holder.poll() is None and time.monotonic() < deadline, \
+                f"{self.name} does not boot"
+            time.sleep(0.05)
+
+    def _run(self, script):
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                        "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(
-            ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "chroot",
-             os.path.join(self.place, "root"), "sh", "-euc", "cd /root\n" + script],
+        holder = f"/proc/{self._holder.pid}/ns"
+        return subprocess.run(
+            ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "--cgroup", "--uts",
+             "--ipc", f"--pid={holder}/pid_for_children", "--root", "sh", "-euc",
+             "cd /root\n" + script],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+
+    def run(self, script):
+        """Runs a script there, as root, in root's home; its output."""
+        done = self._run(script)
         assert done.returncode == 0, f"{self.name}: {script}\n{done.stdout}\n{self.log()}"
         return done.stdout
 
     def log(self):
-        """What its daemon said, if there is one."""
-        path = self.path("/var/log/spegel.log")
-        if not os.path.exists(path):
-            return ""
-        with open(path, encoding="utf-8", errors="replace") as f:
-            return f.read()
+        """What its daemon said, if there is one, and what systemd said of it."""
+        return self._run("journalctl --unit spegel --output cat").stdout
 
     def path(self, name):
         """A path that leads to its file from here."""
-        return f"/proc/{self._holder.pid}/root{self.place}/root{name}"
+        return f"/proc/{self._holder.pid}/root{name}"
 
     def copy(self, name, to):
         """Carries a file of root's home to another machine."""

@@ -1,4 +1,5 @@
-"""The pages about hosts without Kubernetes: every command on them, typed on machines of the lab."""
+"""The pages about hosts without Kubernetes, and the README's section: every command on them, typed on
+machines of the lab."""
 
 import os
 import pathlib
@@ -7,14 +8,15 @@ import shutil
 
 import pytest
 from cluster_dns import ClusterDns
-from machine import Machine
+from machine import Machine, why_unavailable
 
 import lab
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = sorted((TOP / "build/package").glob("spegel_*.deb"))
 
-WHY_NOT = (lab.why_unavailable() or (None if PACKAGES else "no package: `./dev deb` builds it") or
+WHY_NOT = (lab.why_unavailable() or why_unavailable() or
+           (None if PACKAGES else "no package: `./dev deb` builds it") or
            (None if shutil.which("containerd") else "no containerd"))
 needs_machines = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
@@ -87,6 +89,36 @@ def test_an_air_gapped_site(opened):
     connected.copy("images.tar", box)
     opened.upstream.cut()
     follow(rest, {"the box": [box], "every host": hosts}, [("192.0.2.1:", f"{box.ip}:")])
+
+
+@needs_machines
+@pytest.mark.skipif(not (TOP / "build/cmake_install.cmake").exists(), reason="not built")
+def test_the_readme(opened):
+    hosts = [Machine(opened, f"host{i}", shared=TOP) for i in range(2)]
+    [script] = [s for _, s in blocks("../README.md") if "cmake --install" in s]
+    for host in hosts:
+        host.run("""mkdir -p /etc/containerd
+cat >/etc/containerd/config.toml <<'EOF'
+version = 2
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+EOF
+systemctl restart containerd""")
+    follow([("", script)], {"": hosts},
+           [("./dev build &&", f"cd '{TOP}' &&"), ("cmake --install", "cmake --install >/dev/null"),
+            *((f"10.0.0.{i + 11}:", f"{h.ip}:") for i, h in enumerate(hosts))])
+    pull = f"""timeout 20 sh -c 'until curl --fail --silent http://127.0.0.1:5000/readyz; do sleep 0.1; done'
+ctr --namespace k8s.io images pull --plain-http --hosts-dir /etc/containerd/certs.d {LOCAL}
+timeout 20 sh -c 'until curl -s http://127.0.0.1:5000/v2/_catalog | grep busybox; do sleep 0.1; done'
+"""
+    hosts[0].run(pull)
+    opened.upstream.cut()
+    hosts[1].run(pull)
+    served = re.findall("^spegel_served_bytes_total.* ([0-9]+)$",
+                        hosts[0].run("curl -s http://127.0.0.1:9090/metrics"), re.M)
+    assert sum(map(int, served)) > 1e6
+    hosts[1].run("timeout --preserve-status --signal INT 3 spegel cleanup --addr 127.0.0.1:8080")
+    assert entries(hosts[1], "/etc/containerd/certs.d") == []
 
 
 def test_every_command_of_these_pages_is_run():

@@ -3,12 +3,13 @@
 import os
 
 import pytest
-from machine import Machine
+from machine import Machine, why_unavailable
 from test_pages import PACKAGES
 
 import lab
 
-WHY_NOT = lab.why_unavailable() or (None if PACKAGES else "no package: `./dev deb` builds it")
+WHY_NOT = (lab.why_unavailable() or why_unavailable() or
+           (None if PACKAGES else "no package: `./dev deb` builds it"))
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 LINK = "/etc/systemd/system/multi-user.target.wants/spegel.service"
