@@ -31,30 +31,11 @@ if [ "${1:-}" = --arch ]; then
 fi
 tag=${1:-$name:latest}
 out=$PWD/build/image
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
-suite=$(echo "$base" | sed 's/.*:\([a-z]*\)-slim$/\1/')
 mkdir -p "$out"
 rm -f "$out/new.tar" "$out/$name.tar" "$out/$name-zstd.tar" "$out/$name.spdx.json" "$out/$name-again.tar"
 
-# A store of its own, and no mounts in it: nothing of this machine's containers is touched.
-images() {
-    nice buildah --root "$out/store" --runroot "$out/run" --storage-driver vfs "$@"
-}
-
-if ! images inspect --type image "$base" >/dev/null 2>&1; then
-    echo "image: making $base" >&2
-    rm -rf "$out/base"
-    nice debootstrap --variant=minbase "$suite" "$out/base" "$mirror" >"$out/debootstrap.log" 2>&1 || {
-        tail -5 "$out/debootstrap.log" >&2
-        exit "$(sh deps/fetch_status.sh "$out/debootstrap.log")"
-    }
-    rm -rf "$out/base/var/cache/apt/archives" "$out/base/var/lib/apt/lists"
-    container=$(images from scratch)
-    images copy -q "$container" "$out/base" / >/dev/null
-    images commit -q --rm "$container" "$base" >/dev/null
-    rm -rf "$out/base"
-fi
+# shellcheck disable=SC1091
+. deps/image_base.sh
 
 when=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
