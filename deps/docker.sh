@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the Dockerfile with Docker itself, as its first lines say, twice, and runs the program: the two
-# must have the same layer. Wants root, and no Docker: without one, Debian's is unpacked under
-# build/docker. Its daemon has its data in memory, no network of its own, and ends with this.
+# must have the same layer. Then for the other architectures. Wants root, and no Docker: without one,
+# Debian's is unpacked under build/docker. Its daemon has its data in memory, no network of its own, and
+# ends with this.
 #
 #   deps/docker.sh
 #
@@ -54,17 +55,31 @@ rm "$docker/base.tar"
 rm -rf "$docker/clone"
 git clone -q . "$docker/clone"
 
-layers=
-for tag in spegel:docker spegel:again; do
+build() { # TAG [ARGUMENT ...]
+    tag=$1
+    shift
     echo "docker: building $tag" >&2
-    (cd "$docker/clone" && docker build --no-cache --network host --progress plain \
+    (cd "$docker/clone" && docker build --no-cache --network host --progress plain "$@" \
         --build-arg COMMIT="$(git rev-parse HEAD)" \
         --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" -t "$tag" .) \
         >"$docker/build.log" 2>&1 || fail "$docker/build.log"
-    layers="$layers $(docker inspect --format '{{join .RootFS.Layers ","}}' "$tag")"
-done
-# shellcheck disable=SC2086 # two words
-set -- $layers
+}
+
+layer_of() {
+    docker inspect --format '{{join .RootFS.Layers ","}}' "$1"
+}
+
+build spegel:docker
+build spegel:again
 docker run --rm --network none spegel:docker version
-echo "$(docker version --format 'Docker {{.Server.Version}}'): layer $1"
-[ "$1" = "$2" ] || { echo "docker: the second time it was $2" >&2; exit 1; }
+first=$(layer_of spegel:docker)
+echo "$(docker version --format 'Docker {{.Server.Version}}'): layer $first"
+if [ "$(layer_of spegel:again)" != "$first" ]; then
+    echo "docker: the second time it was $(layer_of spegel:again)" >&2
+    exit 1
+fi
+for platform in arm64 arm/v7; do
+    build "spegel:$(echo $platform | tr -d /)" --platform "linux/$platform"
+    docker inspect --format '{{.Os}}/{{.Architecture}}: layer {{join .RootFS.Layers ","}}' \
+        "spegel:$(echo $platform | tr -d /)"
+done

@@ -10,6 +10,7 @@ import lab
 
 SYSTEMD = "/lib/systemd/systemd"
 BOOT_WAIT_S = 60.0
+MARK = "/run/lab.machine"  # is there once its root is the root, and nowhere else
 # It gets no device but those that hold nothing, and may not change what the kernel has but once:
 # neither /proc/sys nor /sys. Of what starts by itself, only the journal does.
 SETUP = """
@@ -36,6 +37,7 @@ for name in run tmp root srv var/lib/containerd var/log; do
     mkdir -p $name
     mount -t tmpfs -o mode=755 tmpfs $name
 done
+touch .$MARK
 mount --bind "$1" etc/hosts
 [ -z "$2" ] || cp "$2" root/
 [ -z "$3" ] || { mkdir -p ".$3" && mount --bind "$3" ".$3"; }
@@ -78,14 +80,15 @@ class Machine:
              "unshare", "--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc",
              "--propagation", "private", "sh", "-euc", SETUP, opened.net.make_dir(f"{name}.root"),
              opened.net.hosts_file, str(package), str(shared), SYSTEMD],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            env={**os.environ, "MARK": MARK}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self._wait_until_booted()
         if with_containerd:
             self.run("systemctl start containerd")
 
     def _wait_until_booted(self):
         deadline = time.monotonic() + BOOT_WAIT_S
-        while self._run("systemctl is-system-running").stdout not in ("running\n", "degraded\n"):
+        while not (os.path.exists(self.path(MARK)) and
+                   self._run("systemctl is-system-running").stdout in ("running\n", "degraded\n")):
             assert self._holder.poll() is None and time.monotonic() < deadline, \
                 f"{self.name} does not boot"
             time.sleep(0.05)
