@@ -1,8 +1,8 @@
 """Leaves nothing behind, however the lab ends.
 
 Everything a lab makes carries one prefix: its namespaces and control groups are named after it, its
-processes run in those namespaces, its files lie in one directory. So cleaning up needs no ledger, only the prefix
-and the directory, and can be done twice or by somebody else.
+processes run in those namespaces, its files lie in one directory. So cleaning up needs no ledger,
+only the prefix and the directory, and can be done twice or by somebody else.
 
 Somebody else is the janitor, a small process that waits for the end of a pipe. When the lab's own
 process dies without cleaning up (SIGKILL, a second Ctrl-C), the pipe ends and the janitor sweeps.

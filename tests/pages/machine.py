@@ -11,8 +11,8 @@ import lab
 SYSTEMD = "/lib/systemd/systemd"
 BOOT_WAIT_S = 60.0
 MARK = "/run/lab.machine"  # is there once its root is the root, and nowhere else
-# It gets no device but those that hold nothing, and may not change what the kernel has but once:
-# neither /proc/sys nor /sys. Of what starts by itself, only the journal does.
+# It gets no device but those that hold nothing, and what the kernel has only one of, /proc/sys and
+# /sys, may be read. Of what starts by itself, only the journal does.
 SETUP = """
 mount -t tmpfs tmpfs "$0"
 cd "$0"
