@@ -31,6 +31,15 @@ NAMES = [
     ("https://docker.io", "http://registry.lab:5000"),
 ]
 
+# What the README says in words.
+POINT_CONTAINERD = """cat >/etc/containerd/config.toml <<'EOF'
+version = 2
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+EOF
+systemctl restart containerd
+"""
+
 
 def blocks(page):
     """(where, script) of a page's commands."""
@@ -97,13 +106,7 @@ def test_the_readme(opened):
     hosts = [Machine(opened, f"host{i}", shared=TOP) for i in range(2)]
     [script] = [s for _, s in blocks("../README.md") if "cmake --install" in s]
     for host in hosts:
-        host.run("""mkdir -p /etc/containerd
-cat >/etc/containerd/config.toml <<'EOF'
-version = 2
-[plugins."io.containerd.grpc.v1.cri".registry]
-  config_path = "/etc/containerd/certs.d"
-EOF
-systemctl restart containerd""")
+        host.run(POINT_CONTAINERD)
     follow([("", script)], {"": hosts},
            [("./dev build &&", f"cd '{TOP}' &&"), ("cmake --install", "cmake --install >/dev/null"),
             *((f"10.0.0.{i + 11}:", f"{h.ip}:") for i, h in enumerate(hosts))])

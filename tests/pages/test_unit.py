@@ -4,7 +4,7 @@ import re
 
 import pytest
 from machine import Machine
-from test_pages import LOCAL, PACKAGES, WHY_NOT
+from test_pages import LOCAL, PACKAGES, POINT_CONTAINERD, WHY_NOT
 
 import lab
 
@@ -24,7 +24,7 @@ def machine():
     with lab.Lab(nodes=0) as opened:
         opened.push(lab.images.image(layers=1, layer_mb=4), "library/busybox:1.36")
         made = Machine(opened, "host", PACKAGES[-1])
-        made.run(f"""dpkg --install spegel_*.deb
+        made.run(f"""{POINT_CONTAINERD}dpkg --install spegel_*.deb
 cat >/etc/default/spegel <<'EOF'
 {SETTINGS}EOF
 mkdir -p /etc/containerd/certs.d
