@@ -52,7 +52,10 @@ class Release:
                    dns=self.dns)
 
     def is_clean(self, i):
-        return snapshot(self.nodes[i].containerd.certs_d) == self.before[i]
+        try:
+            return snapshot(self.nodes[i].containerd.certs_d) == self.before[i]
+        except FileNotFoundError:
+            return False  # it is being cleaned while we look
 
 
 def lines(pod, message):
