@@ -10,6 +10,7 @@ import lab
 
 SYSTEMD = "/lib/systemd/systemd"
 BOOT_WAIT_S = 60.0
+ENTER = 'echo $$ >"$0/cgroup.procs" && exec "$@"'  # a control group
 MARK = "/run/lab.machine"  # is there once its root is the root, and nowhere else
 # It gets no device but those that hold nothing, and what the kernel has only one of, /proc/sys and
 # /sys, may be read. Of what starts by itself, only the journal does.
@@ -56,12 +57,20 @@ exec env -i PATH="$PATH" container=lab "$4"
 
 def why_unavailable():
     """None when such machines can be made here, else a one-line reason."""
-    home = lab.net.sweep.cgroup_home()
     if not os.access(SYSTEMD, os.X_OK) or not shutil.which("systemctl"):
         return "systemd is not installed"
-    if not home or not os.access(home, os.W_OK):
-        return "there is no unified hierarchy of control groups in which to make one"
-    return None
+    home = lab.net.sweep.cgroup_home()
+    if not home:
+        return "there is no unified hierarchy of control groups"
+    group = os.path.join(home, f"spl{os.getpid()}-probe")
+    try:
+        os.mkdir(group)
+        tried = subprocess.run(["sh", "-c", ENTER, group, "true"], stderr=subprocess.PIPE,
+                               text=True, check=False)
+        os.rmdir(group)
+    except OSError as e:
+        return f"control groups cannot be made: {e}"
+    return f"control groups cannot be entered: {tried.stderr}" if tried.returncode else None
 
 
 class Machine:
@@ -75,8 +84,7 @@ class Machine:
         os.mkdir(group)
         # In its group before it unshares, so that this is the root of what it sees.
         self._holder = subprocess.Popen(
-            ["nsenter", f"--net={lab.net.sweep.NETNS_DIR}/{self.host.ns}", "sh", "-euc",
-             'echo $$ >"$0/cgroup.procs"; exec "$@"', group,
+            ["nsenter", f"--net={lab.net.sweep.NETNS_DIR}/{self.host.ns}", "sh", "-c", ENTER, group,
              "unshare", "--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc",
              "--propagation", "private", "sh", "-euc", SETUP, opened.net.make_dir(f"{name}.root"),
              opened.net.hosts_file, str(package), str(shared), SYSTEMD],
