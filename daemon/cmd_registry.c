@@ -19,7 +19,6 @@ static void on_signal(void *arg, int signum)
         log_warn("second signal, ending at once", LOG_INT("signal", signum));
         _exit(0);
     }
-    supervisor_tell(SUPERVISOR_STOPPING);
     node_leave(n);
 }
 

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "node.h"
+#include "supervisor.h"
 
 static void node_drained(void *arg)
 {
@@ -37,6 +38,7 @@ void node_leave(struct node *n)
         return;
     }
     n->leaving = true;
+    supervisor_tell(SUPERVISOR_STOPPING);
     config_writer_free(n->config_writer);
     n->config_writer = NULL;
     log_info("leaving", LOG_INT("streams", server_streams(n->server)));
