@@ -7,29 +7,28 @@
 #   deps/docker.sh
 #
 # Exits with 75 where Debian's packages cannot be had.
+# shellcheck disable=SC1091,SC2154 # what image_base.sh sets
 set -eu
 cd "$(dirname "$0")/.."
 out=$PWD/build/image
 docker=$PWD/build/docker
 mkdir -p "$out" "$docker"
-base=
-# shellcheck disable=SC1091
 . deps/image_base.sh
+
+fail() { # LOG
+    tail -n 20 "$1" >&2
+    exit "$(sh deps/fetch_status.sh "$1")"
+}
 
 if ! command -v dockerd >/dev/null; then
     if [ ! -x "$docker/root/usr/sbin/dockerd" ]; then
         (cd "$docker" && apt-get download -qq docker.io) >"$docker/apt.log" 2>&1 ||
-            { cat "$docker/apt.log" >&2; exit 75; }
+            fail "$docker/apt.log"
         dpkg -x "$docker"/docker.io_*.deb "$docker/root"
     fi
     PATH=$docker/root/usr/sbin:$docker/root/usr/bin:$PATH
 fi
 export DOCKER_HOST="unix://$docker/docker.sock" DOCKER_BUILDKIT=1
-
-fail() { # LOG
-    tail -n 20 "$1" >&2
-    exit 1
-}
 
 mkdir -p "$docker/data"
 # shellcheck disable=SC2016 # $0 is the inner shell's
@@ -79,7 +78,6 @@ if [ "$(layer_of spegel:again)" != "$first" ]; then
     exit 1
 fi
 for platform in arm64 arm/v7; do
-    build "spegel:$(echo $platform | tr -d /)" --platform "linux/$platform"
-    docker inspect --format '{{.Os}}/{{.Architecture}}: layer {{join .RootFS.Layers ","}}' \
-        "spegel:$(echo $platform | tr -d /)"
+    build "spegel:${platform%%/*}" --platform "linux/$platform"
+    docker inspect --format '{{.Os}}/{{.Architecture}}: layer {{join .RootFS.Layers ","}}' "$tag"
 done
