@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
@@ -186,27 +185,11 @@ def test_two_labs_at_once_do_not_meet(real_network):
         assert one.prefix != two.prefix
 
 
-def leftovers(prefix):
-    """Namespaces, directories and processes that still carry a lab's prefix."""
-    found = sweep.namespaces(prefix)
-    top = os.environ.get("SPEGEL_LAB_DIR") or tempfile.gettempdir()
-    found += [e for e in os.listdir(top) if e.startswith(prefix + "-")]
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                line = f.read().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if prefix + "-" in line and int(pid) != os.getpid():
-            found.append(line)
-    return found
-
-
 def test_a_closed_lab_leaves_nothing(installed_containerd):
     with lab.Lab(nodes=2, daemons=False, binaries=installed_containerd) as l:
         prefix = l.net.prefix
-        assert leftovers(prefix)
-    assert leftovers(prefix) == []
+        assert sweep.leftovers(prefix)
+    assert sweep.leftovers(prefix) == []
 
 
 HOLD_A_LAB = """
@@ -230,11 +213,8 @@ def test_a_lab_leaves_nothing_however_its_process_ends(installed_containerd, end
     prefix = child.stdout.readline().strip()
     assert prefix.startswith("spl")
     if isinstance(ending, signal.Signals):
-        assert leftovers(prefix)
+        assert sweep.leftovers(prefix)
         child.send_signal(ending)
     child.wait(20)
     child.stdout.close()
-    deadline = time.monotonic() + 10  # after SIGKILL the janitor needs a moment
-    while leftovers(prefix) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert leftovers(prefix) == []
+    assert sweep.wait_swept(prefix) == []

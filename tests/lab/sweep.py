@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 NETNS_DIR = "/run/netns"
@@ -75,12 +76,17 @@ def cgroup_home():
     return None
 
 
-def _remove_cgroups(prefix):
-    """Those of the lab, which stay busy until the last process in them was waited for."""
+def cgroups(prefix):
+    """Directories of the control groups of the lab with this prefix."""
     home = cgroup_home()
-    names = os.listdir(home) if home else []
+    return [os.path.join(home, n) for n in (os.listdir(home) if home else [])
+            if n.startswith(prefix + "-")]
+
+
+def _remove_cgroups(prefix):
+    """They stay busy until the last process in them was waited for."""
     deadline = time.monotonic() + KILL_WAIT_S
-    for top in [os.path.join(home, n) for n in names if n.startswith(prefix + "-")]:
+    for top in cgroups(prefix):
         while os.path.isdir(top) and time.monotonic() < deadline:
             for directory, _, _ in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):
@@ -115,6 +121,31 @@ def sweep(prefix, directory=None):
         _ip("netns", "del", name)
     if directory:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def leftovers(prefix):
+    """Namespaces, control groups, directories and processes that still carry a lab's prefix."""
+    found = namespaces(prefix) + cgroups(prefix)
+    top = os.environ.get("SPEGEL_LAB_DIR") or tempfile.gettempdir()
+    found += [e for e in os.listdir(top) if e.startswith(prefix + "-")]
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                line = f.read().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if prefix + "-" in line and int(pid) != os.getpid():
+            found.append(line)
+    return found
+
+
+def wait_swept(prefix, limit_s=10.0):
+    """Waits for a lab whose process has ended to be gone: after SIGKILL the janitor needs a moment.
+    Returns what is left."""
+    deadline = time.monotonic() + limit_s
+    while leftovers(prefix) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return leftovers(prefix)
 
 
 def start_janitor(prefix, directory):

@@ -1,6 +1,7 @@
 """A machine of the lab with a root file system of its own, this one's, over which it may write, and
 with systemd as its first process. What a page tells to type as root can be typed there."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -55,8 +56,12 @@ exec env -i PATH="$PATH" container=lab "$4"
 """
 
 
+@functools.cache  # it tries
 def why_unavailable():
     """None when such machines can be made here, else a one-line reason."""
+    reason = lab.why_unavailable()
+    if reason:
+        return reason
     if not os.access(SYSTEMD, os.X_OK) or not shutil.which("systemctl"):
         return "systemd is not installed"
     home = lab.net.sweep.cgroup_home()
@@ -104,10 +109,10 @@ class Machine:
     def _run(self, script):
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                        "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
-        holder = f"/proc/{self._holder.pid}/ns"
+        pid = self._holder.pid
         return subprocess.run(
-            ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "--cgroup", "--uts",
-             "--ipc", f"--pid={holder}/pid_for_children", "--root", "sh", "-euc",
+            ["nsenter", "-t", str(pid), "--mount", "--net", "--cgroup", "--uts", "--ipc",
+             f"--pid=/proc/{pid}/ns/pid_for_children", "--root", "sh", "-euc",
              "cd /root\n" + script],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=120, check=False)

@@ -15,8 +15,7 @@ import lab
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = sorted((TOP / "build/package").glob("spegel_*.deb"))
 
-WHY_NOT = (lab.why_unavailable() or why_unavailable() or
-           (None if PACKAGES else "no package: `./dev deb` builds it") or
+WHY_NOT = (why_unavailable() or (None if PACKAGES else "no package: `./dev deb` builds it") or
            (None if shutil.which("containerd") else "no containerd"))
 needs_machines = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
@@ -30,14 +29,7 @@ NAMES = [
     ("certs.d/docker.io/", "certs.d/registry.lab:5000/"),
     ("https://docker.io", "http://registry.lab:5000"),
 ]
-
-# What the README says in words.
-POINT_CONTAINERD = """cat >/etc/containerd/config.toml <<'EOF'
-version = 2
-[plugins."io.containerd.grpc.v1.cri".registry]
-  config_path = "/etc/containerd/certs.d"
-EOF
-systemctl restart containerd
+READY = """timeout 20 sh -c 'until curl --fail --silent http://127.0.0.1:5000/readyz; do sleep 0.1; done'
 """
 
 
@@ -45,6 +37,10 @@ def blocks(page):
     """(where, script) of a page's commands."""
     text = (TOP / "docs" / page).read_text()
     return re.findall(r"^```sh ?(?:on )?(.*?)\n(.*?)^```$", text, re.M | re.S)
+
+
+# What the README says in words: the first block of that page.
+POINT_CONTAINERD = blocks("host.md")[0][1]
 
 
 def follow(script_of, machines, names=()):
@@ -110,8 +106,7 @@ def test_the_readme(opened):
     follow([("", script)], {"": hosts},
            [("./dev build &&", f"cd '{TOP}' &&"), ("cmake --install", "cmake --install >/dev/null"),
             *((f"10.0.0.{i + 11}:", f"{h.ip}:") for i, h in enumerate(hosts))])
-    pull = f"""timeout 20 sh -c 'until curl --fail --silent http://127.0.0.1:5000/readyz; do sleep 0.1; done'
-ctr --namespace k8s.io images pull --plain-http --hosts-dir /etc/containerd/certs.d {LOCAL}
+    pull = f"""{READY}ctr --namespace k8s.io images pull --plain-http --hosts-dir /etc/containerd/certs.d {LOCAL}
 timeout 20 sh -c 'until curl -s http://127.0.0.1:5000/v2/_catalog | grep busybox; do sleep 0.1; done'
 """
     hosts[0].run(pull)

@@ -8,8 +8,7 @@ from test_pages import PACKAGES
 
 import lab
 
-WHY_NOT = (lab.why_unavailable() or why_unavailable() or
-           (None if PACKAGES else "no package: `./dev deb` builds it"))
+WHY_NOT = why_unavailable() or (None if PACKAGES else "no package: `./dev deb` builds it")
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 LINK = "/etc/systemd/system/multi-user.target.wants/spegel.service"

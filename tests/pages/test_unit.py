@@ -4,7 +4,7 @@ import re
 
 import pytest
 from machine import Machine
-from test_pages import LOCAL, PACKAGES, POINT_CONTAINERD, WHY_NOT
+from test_pages import LOCAL, PACKAGES, POINT_CONTAINERD, READY, WHY_NOT
 
 import lab
 
@@ -13,8 +13,6 @@ pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 SETTINGS = """BOOTSTRAP_KIND=static
 STATIC_BOOTSTRAP_PEERS=127.0.0.1:5001
 CONTAINERD_NAMESPACE=default
-"""
-READY = """timeout 30 sh -c 'until curl --fail --silent http://127.0.0.1:5000/readyz; do sleep 0.1; done'
 """
 CAPABILITIES = 0b1111  # chown, dac_override, dac_read_search, fowner: see capabilities(7)
 
